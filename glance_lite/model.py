@@ -1,0 +1,261 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The values that travel along the chain. All are frozen: values go up, deltas go down.
+
+Sizes are bytes, ``min_ram`` is MiB and ``min_disk`` GiB as in the Image API, times are naive
+UTC datetimes with microseconds cut off. Ids are strings.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime
+from collections.abc import Mapping, Sequence
+from types import MappingProxyType
+from typing import Any, Protocol
+
+EMPTY: Mapping[str, Any] = MappingProxyType({})
+
+VISIBILITIES = ('public', 'private', 'shared', 'community')
+MEMBER_STATUSES = ('pending', 'accepted', 'rejected')
+
+#: What an image's status may become, by what it is now (Image API v2 status machine).
+TRANSITIONS: Mapping[str, frozenset[str]] = MappingProxyType({
+    'queued': frozenset({'saving', 'uploading', 'importing', 'active', 'deleted'}),
+    'saving': frozenset({'active', 'killed', 'deleted', 'queued'}),
+    'uploading': frozenset({'importing', 'queued', 'deleted'}),
+    'importing': frozenset({'active', 'deleted', 'queued'}),
+    'active': frozenset({'pending_delete', 'deleted', 'deactivated'}),
+    'deactivated': frozenset({'active', 'deleted', 'pending_delete'}),
+    'killed': frozenset({'deleted'}),
+    'pending_delete': frozenset({'deleted', 'active'}),
+    'deleted': frozenset(),
+})
+
+
+def statuses_before(status: str) -> frozenset[str]:
+    """The statuses from which an image may become `status`."""
+    return frozenset(before for before, after in TRANSITIONS.items() if status in after)
+
+
+#: Names of custom properties that only the service itself reads and writes.
+RESERVED_PREFIX = 'os_glance'
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Location:
+    """Where the data of an image is."""
+
+    id: int
+    url: str
+    metadata: Mapping[str, Any] = EMPTY
+    status: str = 'active'
+
+    @property
+    def store(self) -> str | None:
+        """Id of the store that holds it; None when it was written before multi-store."""
+        return self.metadata.get('store', self.metadata.get('backend'))
+
+
+@dataclasses.dataclass(frozen=True)
+class Image:
+    """An image as its row, properties, tags and locations describe it."""
+
+    id: str
+    name: str | None
+    status: str
+    visibility: str
+    owner: str | None
+    disk_format: str | None
+    container_format: str | None
+    size: int | None
+    virtual_size: int | None
+    checksum: str | None
+    os_hash_algo: str | None
+    os_hash_value: str | None
+    min_disk: int
+    min_ram: int
+    protected: bool
+    os_hidden: bool
+    created_at: datetime.datetime
+    updated_at: datetime.datetime
+    properties: Mapping[str, str | None] = EMPTY
+    tags: tuple[str, ...] = ()
+    locations: tuple[Location, ...] = ()
+
+    def replace(self, **fields: Any) -> Image:
+        return dataclasses.replace(self, **fields)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Member:
+    """A project with which an image is shared."""
+
+    image_id: str
+    member_id: str
+    status: str
+    created_at: datetime.datetime
+    updated_at: datetime.datetime
+    #: The image it belongs to, for the rules that decide on both.
+    image: Image | None = dataclasses.field(default=None, compare=False, repr=False)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class StoreInfo:
+    """What a client may know of a store. `detail` is filled only when it was asked for."""
+
+    id: str
+    description: str | None = None
+    default: bool = False
+    read_only: bool = False
+    type: str | None = None
+    weight: int = 0
+    properties: Mapping[str, Any] = EMPTY
+
+
+class Rider(Protocol):
+    """Something a layer wants written in the same transaction as the row.
+
+    A rider is a frozen value; ``glance_lite.db.riders`` knows how each type is claimed, settled
+    and given up. A layer attaches it to a `Changes` or to an `Upload` and forgets it.
+    """
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Reservation:
+    """Rider: room for `amount` bytes of `project`, refused when `limit` would be passed.
+
+    `amount` is None while the size of an upload is unknown; it is then reserved when the last
+    byte has been read. The project's usage is the sum over its images of size times number of
+    live locations.
+    """
+
+    project: str | None
+    amount: int | None
+    limit: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Changes:
+    """What is to change in an image; all that is not named stays as it is.
+
+    `fields` are base attributes by column name. `properties` are custom properties to set.
+    `require` and `absent` are names of custom properties that must (not) exist before the
+    change: `Conflict` otherwise. `expect` are the statuses the row must still have when the
+    change is written; None allows any.
+    """
+
+    fields: Mapping[str, Any] = EMPTY
+    properties: Mapping[str, str | None] = EMPTY
+    remove: frozenset[str] = frozenset()
+    require: frozenset[str] = frozenset()
+    absent: frozenset[str] = frozenset()
+    #: replaces all tags when not None; `add_tags` and `remove_tags` come after it
+    tags: frozenset[str] | None = None
+    add_tags: frozenset[str] = frozenset()
+    #: a tag that is to be removed and does not exist is `NotFound`
+    remove_tags: frozenset[str] = frozenset()
+    expect: frozenset[str] | None = None
+    riders: tuple[Rider, ...] = ()
+
+    def riding(self, rider: Rider) -> Changes:
+        return dataclasses.replace(self, riders=(*self.riders, rider))
+
+    @property
+    def touched(self) -> frozenset[str]:
+        """Names of the custom properties that are set or removed."""
+        return frozenset(self.properties) | self.remove
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Condition:
+    """One filter of a list: `field` `op` `value`.
+
+    `op` is one of eq, ne, gt, ge, lt, le, in. With `in`, `value` is a tuple.
+    """
+
+    field: str
+    op: str
+    value: Any
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Query:
+    """What to list and how. Parsed and checked by the API; `db` turns it into statements."""
+
+    #: on the columns of an image
+    conditions: tuple[Condition, ...] = ()
+    #: custom properties that must have exactly this value
+    properties: Mapping[str, str] = EMPTY
+    #: all of them must be there
+    tags: tuple[str, ...] = ()
+    #: None is the default view: own, public, and shared ones accepted
+    visibility: str | None = None
+    #: accepted, pending, rejected or all
+    member_status: str = 'accepted'
+    hidden: bool = False
+    #: (column, 'asc' | 'desc') pairs; `db` adds created_at and id to make the order total
+    sort: tuple[tuple[str, str], ...] = (('created_at', 'desc'),)
+    marker: str | None = None
+    limit: int = 25
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Page:
+    """One page of a list. `full`: the database had a whole page, so there may be another one.
+
+    `marker` is the id of the last row the database returned, filtered by a layer or not.
+    """
+
+    images: Sequence[Image]
+    full: bool
+    marker: str | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Span:
+    """The range of bytes a client asked for. Suffix: `first` is None, `last` the length."""
+
+    first: int | None
+    last: int | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Wanted:
+    """What a client wants of an image's data."""
+
+    span: Span | None = None
+    #: If-Range: `span` counts only while the entity tag is still this one
+    validator: str | None = None
+    #: ids of the stores to try first, in order
+    prefer: tuple[str, ...] = ()
+    #: False: only the head is wanted; nothing is opened and nothing announced
+    body: bool = True
+
+
+# --- the commit protocol of an upload, between `location` and `db`
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Operation:
+    """A claimed upload or delete: the row in ``gl_operations`` and what it was claimed on."""
+
+    serial: int
+    image: Image
+    #: name for the driver: the image id, or ``<image-id>-<serial>`` after a swept operation
+    name: str
+    #: locations whose bytes are to go (deletes)
+    locations: tuple[Location, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Stored:
+    """What an upload left in a store, and what was found out on the way."""
+
+    url: str
+    store: str | None
+    size: int
+    checksum: str | None
+    os_hash_algo: str
+    os_hash_value: str
+    virtual_size: int | None = None
+    metadata: Mapping[str, Any] = EMPTY

@@ -1,0 +1,163 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The contract of a store driver: five verbs and some data.
+
+A driver knows its medium, and nothing of images, hashes, quotas, HTTP or threads. Hashing,
+size limits, format inspection, retries, redaction, failover and the choice among locations
+live once, in the `Gateway` and in `glance_lite.stream`. A driver package imports this module
+and nothing else of the framework, registers itself in the entry point group
+``glance_lite.stores`` and proves itself with ``glance_lite.testing.StoreConformance``.
+"""
+
+from __future__ import annotations
+
+import abc
+import enum
+from collections.abc import Iterator, Mapping
+from typing import Any, BinaryIO, ClassVar, Protocol
+
+from oslo_config import cfg
+
+from glance_lite.errors import (
+    BadStoreConfiguration,
+    BadStoreUri,
+    InUse,
+    ObjectExists,
+    ObjectNotFound,
+    StoreDenied,
+    StoreError,
+    StoreFull,
+    StoreReadOnly,
+    StoreUnavailable,
+)
+
+__all__ = [
+    'STORE_API',
+    'BadStoreConfiguration',
+    'BadStoreUri',
+    'Cap',
+    'InUse',
+    'Key',
+    'ObjectExists',
+    'ObjectNotFound',
+    'Source',
+    'StoreDenied',
+    'StoreDriver',
+    'StoreError',
+    'StoreFull',
+    'StoreReadOnly',
+    'StoreUnavailable',
+]
+
+#: Version of this contract. A driver may demand it with ``requires_api``.
+STORE_API = 1
+
+#: A driver's own name for a stored thing: whatever its `parse` returns.
+Key = Any
+
+
+class Cap(enum.Flag):
+    """What a driver can do beyond reading. The optional verbs are used only when said here."""
+
+    NONE = 0
+    #: `add` and `delete` work
+    WRITE = enum.auto()
+    #: `sendfile(key, offset, length)` gives (open binary file, offset, length)
+    SENDFILE = enum.auto()
+    #: `list()` yields (url, size, modified) of everything stored
+    LIST = enum.auto()
+    #: `copy(key, name)` copies within the store, giving a url
+    COPY = enum.auto()
+    #: `sign_url(key, seconds)` gives a url that needs no credentials
+    SIGN_URL = enum.auto()
+
+
+class Source(Protocol):
+    """What `add` reads from."""
+
+    def read(self, size: int) -> bytes | memoryview:
+        """At most `size` bytes; empty at the end. Raises when the upload must not be kept."""
+
+
+class StoreDriver(abc.ABC):
+    """One configured store.
+
+    Constructed with the store's id and its group of options; does no I/O before `start`. All
+    verbs may be called from several threads at once.
+    """
+
+    #: url schemes of this driver, the one it writes first
+    schemes: ClassVar[tuple[str, ...]] = ()
+    caps: ClassVar[Cap] = Cap.NONE
+    #: options of a store's group
+    opts: ClassVar[list[cfg.Opt]] = []
+    #: how its libraries are installed, for example ``pip install glance-lite[swift]``
+    needs: ClassVar[str] = ''
+    #: 'socket': safe in a green thread; 'native': run in the store's own pool of threads
+    io: ClassVar[str] = 'native'
+    requires_api: ClassVar[int] = STORE_API
+    #: bytes a reader should ask for at a time
+    chunk_size: int = 1024 * 1024
+
+    def __init__(self, name: str, settings: Mapping[str, Any]) -> None:
+        """`name` is the store's id; `settings` its options, by name, already type-checked."""
+        self.name = name
+        self.settings = settings
+
+    @abc.abstractmethod
+    def start(self) -> None:
+        """Check settings and credentials, once. Raises `BadStoreConfiguration`."""
+
+    @abc.abstractmethod
+    def parse(self, url: str) -> Key:
+        """The key behind `url`. The url is hostile. Raises `BadStoreUri`."""
+
+    def redact(self, url: str) -> str:
+        """`url` without credentials, for logs and answers."""
+        return url
+
+    @abc.abstractmethod
+    def add(self, name: str, source: Source, size: int | None) -> str:
+        """Store all of `source` under `name`; give its url.
+
+        All or nothing: whatever `source.read` or the medium raises, nothing is left under that
+        name. With a `size` in bytes, read exactly that many and do not ask for the end; None is
+        unknown, read until empty. Never writes over something that exists: `ObjectExists`.
+        Raises `StoreFull`, `StoreReadOnly`, `StoreDenied`, `StoreUnavailable`.
+        """
+
+    @abc.abstractmethod
+    def get(self, key: Key, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
+        """The bytes from `offset`, `length` of them or up to the end.
+
+        Raises `ObjectNotFound` and `StoreUnavailable` at the call, not at the first chunk. The
+        iterator may have ``close()``; it is called in any case.
+        """
+
+    @abc.abstractmethod
+    def size(self, key: Key) -> int:
+        """Size in bytes. Raises `ObjectNotFound`."""
+
+    @abc.abstractmethod
+    def delete(self, key: Key) -> None:
+        """Remove it. Raises `ObjectNotFound`, `InUse`, `StoreDenied`."""
+
+    # --- optional: used only with the capability
+
+    def sendfile(
+        self, key: Key, offset: int = 0, length: int | None = None
+    ) -> tuple[BinaryIO, int, int]:
+        """An open file with offset and length in bytes; the caller closes it."""
+        raise StoreError(f'store {self.name} has no files to send')
+
+    def list(self) -> Iterator[tuple[str, int, float]]:
+        """(url, size in bytes, time of last change as seconds of the epoch) of all stored."""
+        raise StoreError(f'store {self.name} cannot list')
+
+    # --- for people
+
+    def describe(self) -> Mapping[str, Any]:
+        """What ``info/stores/detail`` may show of the settings: no credential."""
+        return {}
+
+    def check(self) -> None:
+        """Cheap proof that the medium answers, for /healthcheck. Raises `StoreError`."""
