@@ -13,7 +13,13 @@ from collections.abc import Mapping, Sequence
 from types import MappingProxyType
 from typing import Any, Protocol
 
+#: Nothing, as a mapping that cannot be written to.
 EMPTY: Mapping[str, Any] = MappingProxyType({})
+
+
+def _empty() -> Mapping[str, Any]:
+    return EMPTY
+
 
 VISIBILITIES = ('public', 'private', 'shared', 'community')
 MEMBER_STATUSES = ('pending', 'accepted', 'rejected')
@@ -47,7 +53,7 @@ class Location:
 
     id: int
     url: str
-    metadata: Mapping[str, Any] = EMPTY
+    metadata: Mapping[str, Any] = dataclasses.field(default_factory=_empty)
     status: str = 'active'
 
     @property
@@ -78,7 +84,7 @@ class Image:
     os_hidden: bool
     created_at: datetime.datetime
     updated_at: datetime.datetime
-    properties: Mapping[str, str | None] = EMPTY
+    properties: Mapping[str, str | None] = dataclasses.field(default_factory=_empty)
     tags: tuple[str, ...] = ()
     locations: tuple[Location, ...] = ()
 
@@ -109,7 +115,7 @@ class StoreInfo:
     read_only: bool = False
     type: str | None = None
     weight: int = 0
-    properties: Mapping[str, Any] = EMPTY
+    properties: Mapping[str, Any] = dataclasses.field(default_factory=_empty)
 
 
 class Rider(Protocol):
@@ -144,8 +150,8 @@ class Changes:
     change is written; None allows any.
     """
 
-    fields: Mapping[str, Any] = EMPTY
-    properties: Mapping[str, str | None] = EMPTY
+    fields: Mapping[str, Any] = dataclasses.field(default_factory=_empty)
+    properties: Mapping[str, str | None] = dataclasses.field(default_factory=_empty)
     remove: frozenset[str] = frozenset()
     require: frozenset[str] = frozenset()
     absent: frozenset[str] = frozenset()
@@ -185,7 +191,7 @@ class Query:
     #: on the columns of an image
     conditions: tuple[Condition, ...] = ()
     #: custom properties that must have exactly this value
-    properties: Mapping[str, str] = EMPTY
+    properties: Mapping[str, str] = dataclasses.field(default_factory=_empty)
     #: all of them must be there
     tags: tuple[str, ...] = ()
     #: None is the default view: own, public, and shared ones accepted
@@ -258,4 +264,4 @@ class Stored:
     os_hash_algo: str
     os_hash_value: str
     virtual_size: int | None = None
-    metadata: Mapping[str, Any] = EMPTY
+    metadata: Mapping[str, Any] = dataclasses.field(default_factory=_empty)
