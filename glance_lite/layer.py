@@ -68,6 +68,12 @@ class Layer(Operations):
         """Whether the configuration gives this layer anything to do; if not it is left out."""
         return True
 
+    def start(self) -> None:
+        """Open what must be opened in each worker process, after fork. `ConfigurationError`."""
+
+    def stop(self) -> None:
+        """Close what `start` opened."""
+
     def check(self) -> None:
         """Cheap proof that what this layer needs is there, for /healthcheck. Raises."""
 
