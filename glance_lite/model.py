@@ -25,17 +25,19 @@ VISIBILITIES = ('public', 'private', 'shared', 'community')
 MEMBER_STATUSES = ('pending', 'accepted', 'rejected')
 
 #: What an image's status may become, by what it is now (Image API v2 status machine).
-TRANSITIONS: Mapping[str, frozenset[str]] = MappingProxyType({
-    'queued': frozenset({'saving', 'uploading', 'importing', 'active', 'deleted'}),
-    'saving': frozenset({'active', 'killed', 'deleted', 'queued'}),
-    'uploading': frozenset({'importing', 'queued', 'deleted'}),
-    'importing': frozenset({'active', 'deleted', 'queued'}),
-    'active': frozenset({'pending_delete', 'deleted', 'deactivated'}),
-    'deactivated': frozenset({'active', 'deleted', 'pending_delete'}),
-    'killed': frozenset({'deleted'}),
-    'pending_delete': frozenset({'deleted', 'active'}),
-    'deleted': frozenset(),
-})
+TRANSITIONS: Mapping[str, frozenset[str]] = MappingProxyType(
+    {
+        'queued': frozenset({'saving', 'uploading', 'importing', 'active', 'deleted'}),
+        'saving': frozenset({'active', 'killed', 'deleted', 'queued'}),
+        'uploading': frozenset({'importing', 'queued', 'deleted'}),
+        'importing': frozenset({'active', 'deleted', 'queued'}),
+        'active': frozenset({'pending_delete', 'deleted', 'deactivated'}),
+        'deactivated': frozenset({'active', 'deleted', 'pending_delete'}),
+        'killed': frozenset({'deleted'}),
+        'pending_delete': frozenset({'deleted', 'active'}),
+        'deleted': frozenset(),
+    }
+)
 
 
 def statuses_before(status: str) -> frozenset[str]:

@@ -22,8 +22,8 @@ if TYPE_CHECKING:
         Operation,
         Page,
         Query,
-        StoreInfo,
         Stored,
+        StoreInfo,
         Wanted,
     )
     from glance_lite.stream import Download, Upload
