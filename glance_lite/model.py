@@ -61,7 +61,8 @@ class Location:
     @property
     def store(self) -> str | None:
         """Id of the store that holds it; None when it was written before multi-store."""
-        return self.metadata.get('store', self.metadata.get('backend'))
+        store: str | None = self.metadata.get('store', self.metadata.get('backend'))
+        return store
 
 
 @dataclasses.dataclass(frozen=True)

@@ -224,8 +224,20 @@ def _start_postgres(base: pathlib.Path) -> dict:
         ids = [f'--reuid={user.pw_uid}', f'--regid={user.pw_gid}', '--clear-groups']
         prefix = ['setpriv', *ids, 'env', f'HOME={data}']
     made = subprocess.run(
-        [*prefix, f'{bin_}/initdb', '-D', f'{data}/data', '-U', 'postgres', '-A', 'trust']
-        + ['-E', 'UTF8', '--locale=C', '--no-sync'],
+        [
+            *prefix,
+            f'{bin_}/initdb',
+            '-D',
+            f'{data}/data',
+            '-U',
+            'postgres',
+            '-A',
+            'trust',
+            '-E',
+            'UTF8',
+            '--locale=C',
+            '--no-sync',
+        ],
         capture_output=True,
         text=True,
         cwd='/',
@@ -255,8 +267,14 @@ def _start_mariadb(base: pathlib.Path) -> dict:
     environment = {**os.environ, 'PATH': _path()}
     me = pwd.getpwuid(os.getuid()).pw_name
     made = subprocess.run(
-        ['mariadb-install-db', '--no-defaults', f'--datadir={data}/data', '--skip-test-db']
-        + ['--auth-root-authentication-method=normal', f'--user={me}'],
+        [
+            'mariadb-install-db',
+            '--no-defaults',
+            f'--datadir={data}/data',
+            '--skip-test-db',
+            '--auth-root-authentication-method=normal',
+            f'--user={me}',
+        ],
         capture_output=True,
         text=True,
         env=environment,
