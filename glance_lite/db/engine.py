@@ -97,6 +97,7 @@ def create_engine(conf: cfg.ConfigOpts) -> sa.Engine:
             url,
             connect_args=arguments,
             pool_reset_on_return=None,
+            hide_parameters=True,  # values are users' data: they do not belong in a log
             echo=conf.database.connection_debug >= 50,
             **_pool(conf, url),
         )

@@ -237,8 +237,8 @@ def _upserts() -> dict[str, Any]:
     result['mysql'] = insert.on_duplicate_key_update(
         value=insert.inserted.value,
         updated_at=insert.inserted.updated_at,
-        deleted=False,
-        deleted_at=None,
+        deleted=sa.false(),
+        deleted_at=sa.null(),
     )
     return result
 
