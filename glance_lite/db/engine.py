@@ -184,7 +184,7 @@ class Database:
         except GlanceLiteError:
             raise
         except Exception as ex:
-            if not (_lost(ex) or _busy(ex)):
+            if not (is_lost(ex) or _busy(ex)):
                 _fail(ex)
         try:
             with self.engine.connect() as connection:
@@ -213,7 +213,7 @@ class Database:
                 raise
             except Exception as ex:
                 again = _busy(ex) and attempt < self._attempts and time.monotonic() < deadline
-                if _lost(ex) and not lost and stage != ['commit']:
+                if is_lost(ex) and not lost and stage != ['commit']:
                     again = lost = True
                 if not again:
                     _fail(ex)
@@ -248,9 +248,13 @@ class Database:
                 self._lock.release()
 
 
-def _lost(ex: Exception) -> bool:
+def is_lost(ex: Exception) -> bool:
+    """Whether the server was not to be reached, or the connection broke."""
     if isinstance(ex, db_exc.DBConnectionError):
         return True
+    # Before there is a connection nothing translates: SQLAlchemy's or the driver's own error.
+    if isinstance(ex, (sa.exc.OperationalError, sa.exc.InterfaceError)):
+        return not _busy(ex)
     return type(ex).__module__ in ('psycopg2', 'pymysql.err') and type(ex).__name__ in (
         'OperationalError',
         'InterfaceError',
@@ -284,7 +288,7 @@ def _translated(ex: Exception) -> Exception:
     """What the chain is told; what the operator must know goes to the log."""
     if _busy(ex) or isinstance(ex, sa.exc.TimeoutError):
         return Unavailable('The database is busy', retry_after=1)
-    if _lost(ex):
+    if is_lost(ex):
         LOG.error('The database does not answer: %s', type(ex).__name__)
         return Unavailable('The database does not answer', retry_after=5)
     unstorable = (db_exc.DBDataError, db_exc.DBInvalidUnicodeParameter, UnicodeError, OverflowError)
