@@ -292,7 +292,7 @@ def _translated(ex: Exception) -> Exception:
         LOG.error('The database does not answer: %s', type(ex).__name__)
         return Unavailable('The database does not answer', retry_after=5)
     unstorable = (db_exc.DBDataError, db_exc.DBInvalidUnicodeParameter, UnicodeError, OverflowError)
-    if isinstance(ex, unstorable) or ('NUL' in str(ex.args[:1]) and isinstance(ex, ValueError)):
+    if isinstance(ex, unstorable) or _unfit(ex):
         return Invalid('A value contains characters or a size that cannot be stored')
     if isinstance(ex, db_exc.DBNonExistentTable) or 'no such table' in str(ex):
         LOG.error('The database has not been set up: run glance-lite-manage db sync')
@@ -304,8 +304,22 @@ def _translated(ex: Exception) -> Exception:
     return ex
 
 
-def _cause(ex: Exception) -> str:
+def _original(ex: Exception) -> BaseException:
+    """The driver's own error, under what SQLAlchemy and oslo.db wrapped around it."""
     inner = getattr(ex, 'inner_exception', None) or ex
-    orig = getattr(inner, 'orig', None) or inner
+    orig: BaseException = getattr(inner, 'orig', None) or inner
+    return orig
+
+
+def _unfit(ex: Exception) -> bool:
+    """Whether the database says of a value that it is too long, out of range or not text."""
+    orig = _original(ex)
+    # SQLSTATE class 22 is "data exception"; psycopg2 itself refuses NUL with a ValueError.
+    state = getattr(orig, 'pgcode', None) or ''
+    return state.startswith('22') or (isinstance(orig, ValueError) and 'NUL' in str(orig))
+
+
+def _cause(ex: Exception) -> str:
+    orig = _original(ex)
     code = getattr(orig, 'pgcode', None) or str(orig.args[:1])
     return f'{type(orig).__name__} {code}'

@@ -42,6 +42,10 @@ DEFAULTS: Mapping[str, Any] = MappingProxyType(
 #: Attributes that describe the data, and fall back to nothing when there is none any more.
 OF_DATA = ('size', 'virtual_size', 'checksum', 'os_hash_algo', 'os_hash_value')
 
+# PERF: one statement object is compiled once; with .values() it would be built per request.
+_INSERT = sa.insert(tables.images)
+_INSERT_TAG = sa.insert(tables.image_tags)
+
 _WRITABLE = DEFAULTS.keys() | {'owner'}
 _INTEGER = 2**31 - 1
 
@@ -56,11 +60,9 @@ def create(connection: Connection, ctx: RequestContext, changes: Changes) -> Ima
     now = rows.utcnow()
     created = times['created_at'] or now
     updated = times['updated_at'] or created
-    insert = sa.insert(tables.images).values(
-        id=image_id, created_at=created, updated_at=updated, deleted=False, **values
-    )
+    row = {'id': image_id, 'created_at': created, 'updated_at': updated, 'deleted': False}
     try:
-        connection.execute(insert)
+        connection.execute(_INSERT, {**row, **values})
     except db_exc.DBDuplicateEntry:
         raise Duplicate(f'The image id {image_id} is taken') from None
     _insert_properties(connection, image_id, changes.properties, now)
@@ -263,9 +265,7 @@ def _insert_tags(
 ) -> None:
     if tags:
         fixed = {'image_id': image_id, 'created_at': now, 'updated_at': now, 'deleted': False}
-        connection.execute(
-            sa.insert(tables.image_tags), [{**fixed, 'value': tag} for tag in sorted(tags)]
-        )
+        connection.execute(_INSERT_TAG, [{**fixed, 'value': tag} for tag in sorted(tags)])
 
 
 def _remove_tags(

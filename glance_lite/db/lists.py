@@ -227,24 +227,37 @@ def _impossible(condition: Condition) -> bool:
     )
 
 
+@functools.lru_cache(maxsize=64)
+def _place(names: tuple[str, ...], everybody: bool) -> sa.Select[Any]:
+    """The values of ``:id`` that the order looks at, if ``:me`` (or everybody) may see it."""
+    image_id: sa.BindParameter[str] = sa.bindparam('id', type_=sa.String)
+    me: sa.BindParameter[str] = sa.bindparam('me', type_=sa.String)
+    wanted = sa.select(*(_FIELDS[name] for name in names)).where(
+        images.id == image_id, images.deleted == sa.false()
+    )
+    if everybody:
+        return wanted
+    m = tables.image_members.c
+    shared = sa.exists(
+        sa.select(sa.literal_column('1')).where(
+            m.image_id == images.id, m.member == me, m.deleted == sa.false()
+        )
+    )
+    return wanted.where(
+        sa.or_(
+            images.visibility.in_(['public', 'community']),
+            images.owner == me,
+            sa.and_(images.visibility == 'shared', shared),
+        )
+    )
+
+
 def _marker(
     connection: Connection, ctx: RequestContext, marker: str, order: tuple[tuple[str, bool], ...]
 ) -> list[Any]:
     """The marker's values, as exact as the database has them. `Invalid` if it is not to be seen."""
-    columns = [_FIELDS[name] for name, _ in order]
-    m = tables.image_members.c
-    shared = sa.exists(
-        sa.select(sa.literal_column('1')).where(
-            m.image_id == images.id, m.member == ctx.owner, m.deleted == sa.false()
-        )
-    )
-    access = sa.or_(
-        images.visibility.in_(['public', 'community']),
-        images.owner == ctx.owner,
-        sa.and_(images.visibility == 'shared', shared),
-    )
-    wanted = sa.select(*columns).where(images.id == marker, images.deleted == sa.false())
-    row = connection.execute(wanted if ctx.is_admin else wanted.where(access)).first()
+    query = _place(tuple(name for name, _ in order), bool(ctx.is_admin))
+    row = connection.execute(query, {'id': marker, 'me': ctx.owner}).first()
     if row is None:
         raise Invalid(f'The marker {marker} is not an image that can be listed')
     return list(row)

@@ -7,7 +7,7 @@ import sqlalchemy as sa
 
 
 def describe(url: str, prefix: str | None = None) -> dict:
-    """Tables, columns, keys, indexes, checks. `prefix`: only ours (``gl_``); None: only Glance's."""
+    """Tables with columns, keys, indexes, checks: Glance's, or ours with `prefix` ``gl_``."""
     engine = sa.create_engine(url, poolclass=sa.pool.NullPool)
     inspector = sa.inspect(engine)
     result = {}
@@ -35,8 +35,13 @@ def describe(url: str, prefix: str | None = None) -> dict:
                 for key in inspector.get_unique_constraints(table)
             ),
             'foreign keys': sorted(
-                [str(key['name']), key['constrained_columns'], key['referred_table']]
-                + [key['referred_columns'], sorted(key['options'].items())]
+                [
+                    str(key['name']),
+                    key['constrained_columns'],
+                    key['referred_table'],
+                    key['referred_columns'],
+                    sorted(key['options'].items()),
+                ]
                 for key in inspector.get_foreign_keys(table)
             ),
             'checks': sorted(

@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The schema is Glance 33's, whoever made it; ours is what the migrations and tables.py agree on."""
+"""The schema is Glance 33's, whoever made it; of ours, migrations and tables.py say the same."""
 
 from __future__ import annotations
 
