@@ -71,7 +71,9 @@ def _view(ctx: RequestContext, visibility: str | None) -> tuple[str, ...]:
         'shared': ('own_shared', 'shared_with_me'),
     }[visibility]
     if ctx.owner is None:
-        return tuple(case for case in mine if not case.startswith('own') and 'me' not in case)
+        # Without a project nothing is one's own, so others' images are simply all images.
+        seen = (case.partition('_') for case in mine)
+        return tuple(f'any_{kind}' for whose, _, kind in seen if whose in ('others', 'any'))
     return mine
 
 
