@@ -1,0 +1,41 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Which stores there are. The options of a store itself belong to its driver."""
+
+from __future__ import annotations
+
+from oslo_config import cfg
+
+#: What every store's group has beside its driver's options.
+COMMON: list[cfg.Opt] = [
+    cfg.StrOpt('store_description', help='What the store is, for users.'),
+    cfg.IntOpt('weight', default=0, help='Stores of more weight are read from first.'),
+]
+
+OPTIONS: dict[str, list[cfg.Opt]] = {
+    'DEFAULT': [
+        cfg.DictOpt(
+            'enabled_backends',
+            help='Stores as id:type pairs. Each has a group of its id with its options.',
+        ),
+        cfg.StrOpt(
+            'hashing_algorithm',
+            default='sha512',
+            help='Algorithm of os_hash_value. All API hosts must agree on it.',
+        ),
+    ],
+    'glance_store': [
+        cfg.StrOpt(
+            'default_backend', help='Id of the store that takes data when a request names none.'
+        ),
+        cfg.ListOpt(
+            'stores',
+            default=['file', 'http'],
+            help='Types of stores when there is no enabled_backends.',
+        ),
+        cfg.StrOpt(
+            'default_store',
+            default='file',
+            help='Type of the store that takes data when there is no enabled_backends.',
+        ),
+    ],
+}
