@@ -104,7 +104,7 @@ class DataOperations(_Family):
     @operation()
     def download(self, ctx: RequestContext, image_id: str, wanted: Wanted) -> Download:
         """The data or a range of it. `RangeNotSatisfiable`, `Invalid` (unknown store)."""
-        return self._unlinked()
+        return self._unlinked()  # type: ignore[no-any-return]
 
     @operation(writes=True)
     def delete_from_store(self, ctx: RequestContext, image_id: str, store: str) -> None:

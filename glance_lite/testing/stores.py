@@ -1,0 +1,284 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The conformance kit of store drivers: the suite is the contract.
+
+A driver's own test is a fixture::
+
+    class TestTape(StoreConformance):
+        @pytest.fixture
+        def driver(self, tmp_path):
+            driver = TapeStore('tape', {'tape_robot': str(tmp_path)})
+            driver.start()
+            return driver
+
+Give the traits of a medium by overriding the class attributes. After each case the kit lists
+what is stored, where the driver can, and nothing may be left that the case did not leave.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import os
+import threading
+import uuid
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+
+from glance_lite.store import (
+    BadStoreUri,
+    Cap,
+    ObjectExists,
+    ObjectNotFound,
+    StoreDriver,
+)
+
+
+class Source:
+    """Data in pieces, as an upload arrives. May fail at a byte, and must not be read past its end
+    when the driver was told the size."""
+
+    def __init__(self, data: bytes, fail_at: int | None = None, sized: bool = True) -> None:
+        self._data = data
+        self._at = 0
+        self._fail_at = fail_at
+        self._sized = sized
+        self._ended = False
+
+    def read(self, size: int) -> bytes:
+        assert size > 0, 'read(0) or less asks for nothing'
+        assert not self._ended, 'read again after the end'
+        if self._fail_at is not None and self._at + size > self._fail_at:
+            raise Broken('the source broke')
+        if self._sized and self._at >= len(self._data):
+            raise AssertionError('a driver that knows the size must not ask for the end')
+        # Never all that was asked for at once, as with a socket.
+        chunk = self._data[self._at : self._at + max(1, min(size, 300_007))]
+        self._at += len(chunk)
+        self._ended = not chunk
+        return chunk
+
+
+class Broken(Exception):
+    """What a failing source raises; it must reach the caller of `add` as it is."""
+
+
+def pattern(size: int) -> bytes:
+    """`size` bytes that differ from place to place, with zeros in the middle."""
+    block = bytes(range(251)) * 17
+    data = bytearray((block * (size // len(block) + 1))[:size])
+    third = size // 3
+    data[third : 2 * third] = bytes(third)
+    return bytes(data)
+
+
+class StoreConformance:
+    """Cases that every driver must pass. Needs the fixture ``driver``: a started driver."""
+
+    #: bytes of the large case
+    large = 9 * 1024 * 1024 + 1
+    #: whether `add` with size None works
+    unknown_size = True
+    #: urls that must be refused, beside the kit's own
+    hostile: tuple[str, ...] = ()
+
+    @pytest.fixture
+    def name(self) -> str:
+        return str(uuid.uuid4())
+
+    @pytest.fixture(autouse=True)
+    def _leftovers(self, driver: StoreDriver) -> Iterator[None]:
+        """Nothing may lie around that no case added, or that one has removed."""
+        self._added: list[str] = []
+        yield
+        if Cap.LIST in driver.caps:
+            stored = {url for url, _, _ in driver.list()}
+            assert stored <= set(self._added), 'something was left behind'
+
+    def add(self, driver: StoreDriver, name: str, data: bytes, sized: bool = True) -> Any:
+        url = driver.add(name, Source(data, sized=sized), len(data) if sized else None)
+        self._added.append(url)
+        return driver.parse(url)
+
+    @staticmethod
+    def read(driver: StoreDriver, key: Any, *span: Any) -> bytes:
+        chunks = driver.get(key, *span)
+        try:
+            return b''.join(bytes(chunk) for chunk in chunks)
+        finally:
+            close: Callable[[], None] | None = getattr(chunks, 'close', None)
+            if close is not None:
+                close()
+
+    def sizes(self, driver: StoreDriver) -> list[int]:
+        chunk = driver.chunk_size
+        return [0, 1, chunk - 1, chunk, chunk + 1, self.large]
+
+    # --- what is written can be read
+
+    def test_round_trip_of_known_sizes(self, driver: StoreDriver) -> None:
+        for size in self.sizes(driver):
+            data = pattern(size)
+            key = self.add(driver, str(uuid.uuid4()), data)
+            assert driver.size(key) == size
+            assert self.read(driver, key) == data
+
+    def test_round_trip_of_unknown_sizes(self, driver: StoreDriver) -> None:
+        if not self.unknown_size:
+            return
+        for size in self.sizes(driver):
+            data = pattern(size)
+            key = self.add(driver, str(uuid.uuid4()), data, sized=False)
+            assert driver.size(key) == size
+            assert self.read(driver, key) == data
+
+    def test_any_range(self, driver: StoreDriver, name: str) -> None:
+        chunk = driver.chunk_size
+        data = pattern(2 * chunk + 5)
+        key = self.add(driver, name, data)
+        for offset in (0, 1, chunk - 1, chunk, len(data) - 1):
+            for length in (1, 7, chunk, len(data) - offset):
+                length = min(length, len(data) - offset)
+                assert self.read(driver, key, offset, length) == data[offset : offset + length]
+            assert self.read(driver, key, offset) == data[offset:]
+
+    def test_sendfile_gives_the_same_bytes(self, driver: StoreDriver, name: str) -> None:
+        if Cap.SENDFILE not in driver.caps:
+            return
+        data = pattern(100_000)
+        key = self.add(driver, name, data)
+        for span in ((0, None), (17, 40_000), (99_999, 1)):
+            file, offset, length = driver.sendfile(key, *span)
+            with file:
+                assert os.pread(file.fileno(), length, offset) == self.read(driver, key, *span)
+
+    # --- all or nothing, never over something
+
+    def test_a_name_is_taken_once(self, driver: StoreDriver, name: str) -> None:
+        key = self.add(driver, name, b'first')
+        with pytest.raises(ObjectExists):
+            driver.add(name, Source(b'second'), 6)
+        assert self.read(driver, key) == b'first'
+
+    @pytest.mark.parametrize('sized', [True, False])
+    @pytest.mark.parametrize('where', ['first', 'middle', 'last'])
+    def test_a_source_that_fails_leaves_nothing(
+        self, driver: StoreDriver, name: str, where: str, sized: bool
+    ) -> None:
+        if not sized and not self.unknown_size:
+            return
+        data = pattern(2 * driver.chunk_size + 11)
+        at = {'first': 0, 'middle': len(data) // 2, 'last': len(data) - 1}[where]
+        with pytest.raises(Broken):
+            driver.add(name, Source(data, at, sized), len(data) if sized else None)
+        key = self.add(driver, name, b'the name is free')
+        assert self.read(driver, key) == b'the name is free'
+
+    def test_of_many_adds_at_once_one_wins(self, driver: StoreDriver, name: str) -> None:
+        results: list[Any] = []
+
+        def add(number: int) -> None:
+            data = bytes([number]) * 50_000
+            try:
+                results.append((driver.add(name, Source(data), len(data)), data))
+            except ObjectExists as ex:
+                results.append(ex)
+
+        self._together(add, 6)
+        won = [result for result in results if not isinstance(result, Exception)]
+        assert len(results) == 6 and len(won) == 1
+        url, data = won[0]
+        self._added.append(url)
+        assert self.read(driver, driver.parse(url)) == data
+
+    def test_many_things_at_once(self, driver: StoreDriver) -> None:
+        failures: list[BaseException] = []
+
+        def work(number: int) -> None:
+            try:
+                data = pattern(100_000 + number)
+                url = driver.add(str(uuid.uuid4()), Source(data), len(data))
+                key = driver.parse(url)
+                assert self.read(driver, key) == data
+                driver.delete(key)
+            except BaseException as ex:
+                failures.append(ex)
+
+        self._together(work, 8)
+        assert not failures
+
+    @staticmethod
+    def _together(work: Callable[[int], None], count: int) -> None:
+        threads = [threading.Thread(target=work, args=(number,)) for number in range(count)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+
+    # --- what is not there
+
+    def test_what_is_deleted_is_gone_at_once(self, driver: StoreDriver, name: str) -> None:
+        key = self.add(driver, name, b'data')
+        driver.delete(key)
+        for call in (driver.get, driver.size, driver.delete):
+            with pytest.raises(ObjectNotFound):
+                call(key)
+        assert self.read(driver, self.add(driver, name, b'again')) == b'again'
+
+    def test_an_abandoned_read_closes_its_handle(self, driver: StoreDriver, name: str) -> None:
+        key = self.add(driver, name, pattern(3 * driver.chunk_size))
+        descriptors = '/proc/self/fd'
+        before = len(os.listdir(descriptors))
+        for _ in range(20):
+            chunks = driver.get(key)
+            next(chunks)
+            with contextlib.suppress(AttributeError):
+                chunks.close()  # type: ignore[attr-defined]
+            del chunks
+        gc.collect()
+        assert len(os.listdir(descriptors)) < before + 10
+
+    # --- urls
+
+    def test_a_url_parses_to_the_same_thing(self, driver: StoreDriver, name: str) -> None:
+        url = driver.add(name, Source(b'data'), 4)
+        self._added.append(url)
+        assert url.partition(':')[0] == driver.schemes[0]
+        assert driver.parse(url) == driver.parse(url)
+
+    def test_hostile_urls_are_refused(self, driver: StoreDriver) -> None:
+        scheme = driver.schemes[0]
+        urls = (
+            '', ':', 'nothing', '://', f'{scheme}:', f'{scheme}://', f'{scheme}:///',
+            f'{scheme}:///etc/passwd', f'{scheme}://../../etc/passwd', f'{scheme}:///a\0b',
+            f'{scheme}:///{"a" * 5000}', 'http://[::1', 'javascript:alert(1)', '\udcff',
+            *self.hostile,
+        )  # fmt: skip
+        for url in urls:
+            with pytest.raises(BadStoreUri):
+                driver.parse(url)
+
+    def test_redacted_urls_are_still_urls(self, driver: StoreDriver, name: str) -> None:
+        url = driver.add(name, Source(b'data'), 4)
+        self._added.append(url)
+        assert driver.redact(url).startswith(driver.schemes[0])
+
+    # --- for people
+
+    def test_list_shows_what_is_stored(self, driver: StoreDriver, name: str) -> None:
+        if Cap.LIST not in driver.caps:
+            return
+        self.add(driver, name, b'data')
+        ((url, size, when),) = driver.list()
+        assert (url, size) == (self._added[0], 4)
+        assert when > 1_600_000_000
+
+    def test_it_is_well_and_tells_no_secret(self, driver: StoreDriver) -> None:
+        driver.check()
+        told = str(driver.describe())
+        secret = [opt.dest for opt in driver.opts if opt.secret]
+        for dest in secret:
+            assert str(driver.settings[dest]) not in told
+        for opt in driver.opts:
+            assert opt.help, f'{opt.name} has no help'

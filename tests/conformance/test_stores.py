@@ -1,0 +1,62 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every driver of ours against the kit."""
+
+from __future__ import annotations
+
+import os
+
+import pytest
+
+from glance_lite.testing.stores import StoreConformance
+from store_drivers.file import FileStore
+from store_drivers.memory import MemoryStore
+
+
+def file_store(**settings):
+    values = {opt.dest: opt.default for opt in FileStore.opts} | settings
+    driver = FileStore('fast', values)
+    driver.start()
+    return driver
+
+
+class TestFile(StoreConformance):
+    @pytest.fixture
+    def driver(self, tmp_path):
+        return file_store(filesystem_store_datadir=str(tmp_path / 'images'))
+
+
+class TestFileWithHoles(StoreConformance):
+    @pytest.fixture
+    def driver(self, tmp_path):
+        directory = str(tmp_path / 'images')
+        return file_store(filesystem_store_datadir=directory, filesystem_thin_provisioning=True)
+
+
+class TestFileInSeveralDirectories(StoreConformance):
+    @pytest.fixture
+    def driver(self, tmp_path):
+        return file_store(filesystem_store_datadirs=[f'{tmp_path}/a:10', f'{tmp_path}/b:20'])
+
+
+class TestFileWithoutUnnamedFiles(StoreConformance):
+    """On a file system that has no O_TMPFILE."""
+
+    @pytest.fixture
+    def driver(self, tmp_path, monkeypatch):
+        real = os.open
+
+        def old(path, flags, *args, **kwargs):
+            if flags & os.O_TMPFILE == os.O_TMPFILE:
+                raise OSError(95, 'Operation not supported')
+            return real(path, flags, *args, **kwargs)
+
+        monkeypatch.setattr(os, 'open', old)
+        return file_store(filesystem_store_datadir=str(tmp_path / 'images'))
+
+
+class TestMemory(StoreConformance):
+    @pytest.fixture
+    def driver(self):
+        driver = MemoryStore('ram', {'memory_store_size': None})
+        driver.start()
+        return driver
