@@ -15,7 +15,7 @@ class RequestContext(context.RequestContext):  # type: ignore[misc]
     `roles` are lower case. `is_admin` is what the policy rule ``context_is_admin`` said.
     `read_only` marks an anonymous caller: it may look at what is public and change nothing.
     `rows` belongs to the ``db`` layer alone: raw rows read earlier in this request, dropped by
-    every write.
+    every write. `credentials` belongs to the policy enforcer: what rules may ask of the caller.
     """
 
     def __init__(
@@ -39,6 +39,7 @@ class RequestContext(context.RequestContext):  # type: ignore[misc]
         )
         self.service_catalog = service_catalog or []
         self.rows: dict[str, Any] = {}
+        self.credentials: Mapping[str, Any] | None = None
 
     @property
     def owner(self) -> str | None:

@@ -1,0 +1,214 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The policy files: a rule for each operation, decided on the image as it is.
+
+What a caller may not read is not found (404); what it may read and not change is forbidden
+(403). Where ``[oslo_policy] enforce_new_defaults`` is false the old rules say little about
+ownership, so ownership is asked for beside them, as in Glance.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
+
+from glance_lite.errors import Forbidden, ImageNotFound, NotFound
+from glance_lite.layer import Layer, Parts
+from glance_lite.model import Changes, Image, Page
+
+if TYPE_CHECKING:
+    from glance_lite.context import RequestContext
+    from glance_lite.model import Member, Query, StoreInfo, Wanted
+    from glance_lite.stream import Download, Upload
+
+#: Rules that decide on becoming visible to others.
+VISIBILITY_RULES = {'public': 'publicize_image', 'community': 'communitize_image'}
+
+
+class Target(dict[str, Any]):
+    """An image as rules see it: what most rules ask for is there, the rest is looked up."""
+
+    image: Image
+
+    def __missing__(self, key: str) -> Any:
+        image = self.image
+        if key == 'image_id':
+            return image.id
+        if key in _ATTRIBUTES:
+            return getattr(image, key)
+        return image.properties[key]
+
+
+_ATTRIBUTES = frozenset(field.name for field in dataclasses.fields(Image)) - {
+    'locations',
+    'properties',
+}
+
+
+def target_of(ctx: RequestContext, image: Image) -> Target:
+    """What rules may ask of an image. A shared image of others is seen by members only."""
+    owner = image.owner
+    member = ctx.project_id if image.visibility == 'shared' and owner != ctx.project_id else None
+    target = Target(
+        project_id=owner, owner=owner, visibility=image.visibility, member_id=member, member=member
+    )
+    target.image = image
+    return target
+
+
+class Policy(Layer):
+    """Asks the enforcer before each operation."""
+
+    outside_of = ('quota', 'location', 'db')
+
+    def __init__(self, parts: Parts) -> None:
+        self._enforcer = parts.enforcer
+        self._allowed = parts.enforcer.allowed
+        self._owner_matters = parts.enforcer.owner_matters
+
+    # --- deciding
+
+    def _readable(self, ctx: RequestContext, image: Image) -> Target:
+        target = target_of(ctx, image)
+        if not self._allowed(ctx, 'get_image', target):
+            raise ImageNotFound(image.id)
+        return target
+
+    def _enforce(self, ctx: RequestContext, image: Image, *rules: str) -> Target:
+        """403 by the first rule that refuses, or 404 for whom the image is not there."""
+        target = target_of(ctx, image)
+        for rule in rules:
+            if not self._allowed(ctx, rule, target):
+                if not self._allowed(ctx, 'get_image', target):
+                    raise ImageNotFound(image.id)
+                raise Forbidden(f'You are not allowed to do this ({rule})')
+        return target
+
+    def _change(self, ctx: RequestContext, image_id: str, *rules: str) -> Target:
+        image = self.next.peek(ctx, image_id)
+        target = self._enforce(ctx, image, *rules)
+        if self._owner_matters:
+            _own(ctx, image)
+        return target
+
+    def _publish(self, ctx: RequestContext, target: Mapping[str, Any], visibility: Any) -> None:
+        rule = VISIBILITY_RULES.get(visibility)
+        if rule:
+            self._enforcer.enforce(ctx, rule, target)
+
+    # --- images
+
+    def get_image(self, ctx: RequestContext, image_id: str) -> Image:
+        image = self.next.get_image(ctx, image_id)
+        if not self._allowed(ctx, 'get_image', target_of(ctx, image)):
+            raise ImageNotFound(image_id)
+        return image
+
+    def list_images(self, ctx: RequestContext, query: Query) -> Page:
+        self._enforcer.enforce(ctx, 'get_images', {'project_id': ctx.project_id})
+        page = self.next.list_images(ctx, query)
+        allowed = self._allowed
+        seen = [image for image in page.images if allowed(ctx, 'get_image', target_of(ctx, image))]
+        return Page(seen, page.full, page.marker)
+
+    def create_image(self, ctx: RequestContext, changes: Changes) -> Image:
+        owner = changes.fields.get('owner', ctx.project_id)
+        visibility = changes.fields.get('visibility', 'private')
+        target = {'project_id': owner, 'owner': owner, 'visibility': visibility}
+        self._enforcer.enforce(ctx, 'add_image', target)
+        self._publish(ctx, target, visibility)
+        return self.next.create_image(ctx, changes)
+
+    def update_image(self, ctx: RequestContext, image_id: str, changes: Changes) -> Image:
+        if 'visibility' in changes.fields:
+            image = self.next.peek(ctx, image_id)
+            target = self._readable(ctx, image)
+            self._publish(ctx, target, changes.fields['visibility'])
+        self._change(ctx, image_id, 'modify_image')
+        return self.next.update_image(ctx, image_id, changes)
+
+    def delete_image(self, ctx: RequestContext, image_id: str) -> None:
+        self._change(ctx, image_id, 'delete_image')
+        self.next.delete_image(ctx, image_id)
+
+    def set_active(self, ctx: RequestContext, image_id: str, active: bool) -> None:
+        self._change(ctx, image_id, 'reactivate' if active else 'deactivate')
+        self.next.set_active(ctx, image_id, active)
+
+    # --- data
+
+    def upload(
+        self, ctx: RequestContext, image_id: str, source: Upload, store: str | None
+    ) -> Image:
+        self._change(ctx, image_id, 'upload_image')
+        return self.next.upload(ctx, image_id, source, store)
+
+    def download(self, ctx: RequestContext, image_id: str, wanted: Wanted) -> Download:
+        image = self.next.peek(ctx, image_id)
+        if image.status == 'deactivated' and not ctx.is_admin:
+            self._readable(ctx, image)
+            raise Forbidden('The image has been deactivated')
+        rules = ('download_image', 'download_from_store') if wanted.prefer else ('download_image',)
+        self._enforce(ctx, image, *rules)
+        return self.next.download(ctx, image_id, wanted)
+
+    def delete_from_store(self, ctx: RequestContext, image_id: str, store: str) -> None:
+        image = self.next.peek(ctx, image_id)
+        self._enforce(ctx, image, 'get_image_location', 'delete_image_location')
+        if self._owner_matters:
+            _own(ctx, image)
+        self.next.delete_from_store(ctx, image_id, store)
+
+    def list_stores(self, ctx: RequestContext, detail: bool) -> tuple[StoreInfo, ...]:
+        if detail:
+            self._enforcer.enforce(ctx, 'stores_info_detail', {})
+        return self.next.list_stores(ctx, detail)
+
+    # --- members
+
+    def _member(self, ctx: RequestContext, image_id: str, rule: str) -> Target:
+        image = self.next.peek(ctx, image_id)
+        target = self._readable(ctx, image)
+        if image.visibility != 'shared':
+            raise Forbidden('Only shared images have members')
+        if not self._allowed(ctx, rule, target):
+            raise Forbidden(f'You are not allowed to do this ({rule})')
+        return target
+
+    def list_members(self, ctx: RequestContext, image_id: str) -> tuple[Member, ...]:
+        target = self._member(ctx, image_id, 'get_members')
+        members = self.next.list_members(ctx, image_id)
+        return members if self._allowed(ctx, 'get_member', target) else ()
+
+    def get_member(self, ctx: RequestContext, image_id: str, member_id: str) -> Member:
+        try:
+            self._member(ctx, image_id, 'get_member')
+        except Forbidden as ex:
+            # To say that it is forbidden would say that it is there.
+            raise NotFound(f'{member_id} is no member of image {image_id}') from ex
+        return self.next.get_member(ctx, image_id, member_id)
+
+    def add_member(self, ctx: RequestContext, image_id: str, member_id: str) -> Member:
+        target = self._member(ctx, image_id, 'add_member')
+        if self._owner_matters:
+            _own(ctx, target.image)
+        return self.next.add_member(ctx, image_id, member_id)
+
+    def update_member(
+        self, ctx: RequestContext, image_id: str, member_id: str, status: str
+    ) -> Member:
+        target = self._member(ctx, image_id, 'modify_member')
+        if self._owner_matters and not ctx.is_admin and target.image.owner == ctx.project_id:
+            raise Forbidden('The owner of an image cannot decide for its members')
+        return self.next.update_member(ctx, image_id, member_id, status)
+
+    def remove_member(self, ctx: RequestContext, image_id: str, member_id: str) -> None:
+        target = self._member(ctx, image_id, 'delete_member')
+        if self._owner_matters:
+            _own(ctx, target.image)
+        self.next.remove_member(ctx, image_id, member_id)
+
+
+def _own(ctx: RequestContext, image: Image) -> None:
+    if not ctx.is_admin and (ctx.project_id is None or image.owner != ctx.project_id):
+        raise Forbidden('You do not own this image')
