@@ -43,6 +43,10 @@ class Invalid(GlanceLiteError):
     """The request makes no sense as it was sent."""
 
 
+class UrlRefused(Invalid):
+    """The url is not one that this service fetches."""
+
+
 class NotAuthenticated(GlanceLiteError):
     """The request carries no valid identity."""
 
@@ -82,11 +86,24 @@ class UnsupportedMedia(GlanceLiteError):
     """The content is not what it was said to be, or is not safe."""
 
 
-class RangeNotSatisfiable(GlanceLiteError):
-    """The range asked for lies outside the image; ``size`` is the image's, in bytes."""
+class UnknownPatch(UnsupportedMedia):
+    """A patch came in none of the media types `known`."""
 
-    def __init__(self, size: int) -> None:
-        super().__init__(f'The range asked for is not within the {size} bytes of the image')
+    def __init__(self, known: tuple[str, ...]) -> None:
+        super().__init__(f'A patch must be sent as one of {", ".join(known)}')
+        self.known = known
+
+
+class RangeNotSatisfiable(GlanceLiteError):
+    """The range asked for lies outside the image, or is none.
+
+    ``size`` is the image's, in bytes; None where it has not been looked at.
+    """
+
+    def __init__(self, size: int | None, message: str = '') -> None:
+        super().__init__(
+            message or f'The range asked for is not within the {size} bytes of the image'
+        )
         self.size = size
 
 
@@ -96,6 +113,10 @@ class Unavailable(GlanceLiteError):
     def __init__(self, message: str = '', retry_after: int | None = None) -> None:
         super().__init__(message)
         self.retry_after = retry_after
+
+
+class FetchFailed(Unavailable):
+    """What a url names could not be fetched."""
 
 
 class ClientGone(GlanceLiteError):

@@ -10,31 +10,40 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import logging
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping
 from types import MappingProxyType
-from typing import Any, TypeVar
+from typing import TypeVar
 
 from oslo_config import cfg
 
 from glance_lite import concurrency, store_config, stream
 from glance_lite.errors import (
+    GlanceLiteError,
     Invalid,
+    ObjectExists,
     ObjectNotFound,
     RangeNotSatisfiable,
     StoreError,
     StoreUnavailable,
     Unavailable,
 )
+from glance_lite.guarded import Guard
 from glance_lite.model import Image, Location, Stored, StoreInfo, Wanted
-from glance_lite.store import Cap, Key, StoreDriver
+from glance_lite.store import Cap, StoreDriver
 from glance_lite.stream import Download, Upload
 
 LOG = logging.getLogger(__name__)
 T = TypeVar('T')
 
-#: Native threads of one store.
+#: Native threads of one store for reading, deleting and asking.
 POOL = 16
+#: Native threads of one store for uploads. Each is held as long as its client sends, so they
+#: must not be those that anybody else waits for.
+UPLOADS = 256
+#: Native threads of one store that send files, in turns.
+SENDERS = 16
 
 
 @dataclasses.dataclass(frozen=True)
@@ -48,6 +57,8 @@ class Store:
     description: str | None
     default: bool
     pool: concurrency.Pool
+    uploads: concurrency.Pool
+    senders: concurrency.Pool
 
     @property
     def read_only(self) -> bool:
@@ -59,15 +70,36 @@ class Store:
         return self.id.startswith('os_glance_')
 
     def run(self, function: Callable[[], T]) -> T:
-        """A verb of the driver, where it may block; its errors say which store it was."""
-        try:
+        """A verb of the driver, where it may block."""
+        with self.errors():
             if self.driver.io == 'socket':
                 return function()
             return concurrency.blocking(self.pool, function)
-        except StoreError:
-            raise
-        except OSError as ex:
-            LOG.error('Store %s failed: %s', self.id, ex)
+
+    def listing(self) -> Iterator[tuple[str, int, float]]:
+        """(url, bytes, time of the last change) of all that is stored. `Invalid`: it cannot."""
+        if Cap.LIST not in self.driver.caps:
+            raise Invalid(f'Store {self.id} ({self.type}) cannot list what it holds')
+        self.run(self.driver.check)
+        entries = self.run(self.driver.list)
+        while (entry := self.run(lambda: next(entries, None))) is not None:
+            yield entry
+
+    @contextlib.contextmanager
+    def errors(self, upload: Upload | None = None) -> Iterator[None]:
+        """What a driver raises that is not one of our errors: the store failed.
+
+        Unless it was the `upload` that failed, whatever the driver has made of that.
+        """
+        try:
+            yield
+        except Exception as ex:
+            if upload is not None and upload.error is not None:
+                raise upload.error from None
+            if isinstance(ex, GlanceLiteError):
+                raise
+            what = ex.strerror if isinstance(ex, OSError) else type(ex).__name__
+            LOG.error('Store %s failed: %s', self.id, what, exc_info=not isinstance(ex, OSError))
             raise StoreUnavailable(f'Store {self.id} failed') from ex
 
 
@@ -76,7 +108,11 @@ class Gateway:
 
     def __init__(self, conf: cfg.ConfigOpts) -> None:
         self.multi = bool(conf.enabled_backends)
+        #: the client for urls that users give, of all drivers that need one
+        self.guard = Guard.configured(conf)
         found = store_config.load(conf)
+        for one in found.values():
+            one.driver.guard = self.guard
         self.stores: Mapping[str, Store] = MappingProxyType(
             {
                 name: Store(
@@ -87,6 +123,8 @@ class Gateway:
                     one.description,
                     one.default,
                     concurrency.Pool(name, POOL),
+                    concurrency.Pool(f'{name} uploads', UPLOADS),
+                    concurrency.Pool(f'{name} senders', SENDERS),
                 )
                 for name, one in found.items()
             }
@@ -147,22 +185,40 @@ class Gateway:
             # Written before there were several stores: the one that can make sense of it.
             if scheme in store.driver.schemes:
                 with contextlib.suppress(StoreError):
-                    store.driver.parse(location.url)
+                    store.run(functools.partial(store.driver.parse, location.url))
                     return store
         raise StoreUnavailable('The store that holds the data is not configured')
 
+    def claiming(self, url: str) -> Store | None:
+        """The store that can make sense of a url which nobody has written down yet."""
+        scheme = url.partition(':')[0].lower()
+        for store in self.stores.values():
+            if scheme in store.driver.schemes and not store.reserved:
+                with contextlib.suppress(StoreError):
+                    store.run(functools.partial(store.driver.parse, url))
+                    return store
+        return None
+
+    def has_type(self, kind: str) -> bool:
+        """Whether a store of this type is configured."""
+        return any(store.type == kind for store in self.stores.values())
+
     # --- in
 
-    def put(self, store_id: str, name: str, upload: Upload) -> Stored:
-        """Store an upload under `name`. All or nothing."""
+    def put(self, store_id: str, name: str, spare: str, upload: Upload) -> Stored:
+        """Store an upload under `name`. All or nothing.
+
+        Where somebody has left something under that name, for example a part of an upload that
+        broke off, it stays and the data goes under the `spare` name.
+        """
         store = self.stores[store_id]
-        if upload.size == 0:
-            upload.settle()
-        url = self._add(store, name, upload)
-        if not upload.settled:
-            with contextlib.suppress(StoreError):
-                store.run(lambda: store.driver.delete(store.driver.parse(url)))
-            raise StoreError(f'Store {store.id} did not read all of the data')
+        try:
+            if upload.size == 0:
+                upload.settle()
+            url = self._add_somewhere(store, name, spare, upload)
+        finally:
+            upload.close()
+        LOG.debug('Store %s took %d bytes', store.id, upload.count)
         return Stored(
             url,
             store.id if self.multi else None,
@@ -173,43 +229,100 @@ class Gateway:
             upload.virtual_size,
         )
 
+    def _add_somewhere(self, store: Store, name: str, spare: str, upload: Upload) -> str:
+        try:
+            return self._add(store, name, upload)
+        except ObjectExists:
+            # What has been read cannot be read again; of an empty body nothing can.
+            if name == spare or (upload.started and upload.size != 0):
+                raise
+            LOG.warning('Store %s holds something under the name %s already', store.id, name)
+            return self._add(store, spare, upload)
+
     def _add(self, store: Store, name: str, upload: Upload) -> str:
         driver = store.driver
         if driver.io == 'socket' or not concurrency.green():
-            return store.run(lambda: driver.add(name, upload, upload.size))
+            with store.errors(upload):
+                url = driver.add(name, upload, upload.size)
+            whole = upload.settled
+        else:
+            url, whole = self._add_in_pool(store, name, upload)
+        if not whole:
+            self._discard(store, url, upload)
+            raise StoreError(f'Store {store.id} did not read all of the data')
+        return url
+
+    def _add_in_pool(self, store: Store, name: str, upload: Upload) -> tuple[str, bool]:
+        """The url, and whether the driver has read all.
+
+        The green side reads, hashes and decides; the native side only writes.
+        """
         channel = concurrency.Channel()
 
         def add() -> str:
             try:
-                return driver.add(name, channel, upload.size)
+                return store.driver.add(name, channel, upload.size)
             finally:
                 channel.release()
 
-        task = store.pool.submit(add)
+        task = store.uploads.submit(add)
         try:
-            # The green side reads, hashes and decides; the native side only writes.
-            while not task.finished:
+            while channel.wait_wanted():
                 chunk = upload.read(stream.CHUNK)
                 channel.put(chunk)
                 if not chunk:
                     break
+            with store.errors():
+                url = task.wait()
+            return url, upload.settled and channel.taken == upload.count
         except BaseException as ex:
             channel.fail(ex)
-            # The driver must have taken back what it wrote before the claim is given up.
-            with contextlib.suppress(Exception):
-                task.wait()
-            channel.close()
+            # What the driver wrote must be gone before the claim is given up.
+            written = task.outcome()
+            if written is not None:
+                self._discard(store, written, upload)
             raise
-        try:
-            return store.run(task.wait)
         finally:
             channel.close()
+
+    @staticmethod
+    def _discard(store: Store, url: str, upload: Upload) -> None:
+        """Delete what a driver stored and nobody will refer to."""
+        try:
+            store.run(lambda: store.driver.delete(store.driver.parse(url)))
+        except StoreError as ex:
+            upload.left_behind = True
+            LOG.error('Data that nobody refers to stays in store %s: %s', store.id, ex)
 
     def remove(self, location: Location) -> None:
         """Delete the bytes of a location. `ObjectNotFound`, `InUse`, `StoreUnavailable`."""
         store = self.find(location)
-        key = store.driver.parse(location.url)
-        store.run(lambda: store.driver.delete(key))
+        if store.read_only:
+            return  # what others keep there is theirs
+        store.run(lambda: store.driver.delete(store.driver.parse(location.url)))
+
+    def remove_named(self, store_id: str | None, name: str, wanted: Container[str]) -> None:
+        """Delete whatever a store holds under a name, but for the urls that are wanted.
+
+        `StoreError`: something may still be there.
+        """
+        store = self.stores.get(store_id or self.default)
+        if store is None:
+            raise StoreUnavailable(f'There is no store {store_id} any more')
+        driver = store.driver
+        # In a directory that is not mounted nothing is found, either.
+        store.run(driver.check)
+        urls = driver.locate(name)
+        if not urls:
+            LOG.warning('Store %s cannot say what lies under the name %s', store.id, name)
+        for url in urls:
+            if url in wanted:
+                continue
+            try:
+                store.run(functools.partial(_delete, driver, url))
+                LOG.info('Store %s: what lay under the name %s is removed', store.id, name)
+            except ObjectNotFound:
+                pass
 
     # --- out
 
@@ -235,12 +348,15 @@ class Gateway:
         if not wanted.body:
             return Download(image, iter(()), total, offset, length, partial)
         reader = Reader(self, image, locations, total, offset, length)
-        return Download(image, reader, total, offset, length, partial, reader.sendfile())
+        return Download(image, reader, total, offset, length, partial, reader.sendfile)
 
     def _size(self, locations: list[Location]) -> int:
         store = self.find(locations[0])
-        key = store.driver.parse(locations[0].url)
-        return store.run(lambda: store.driver.size(key))
+        return store.run(lambda: store.driver.size(store.driver.parse(locations[0].url)))
+
+
+def _delete(driver: StoreDriver, url: str) -> None:
+    driver.delete(driver.parse(url))
 
 
 def resolve(wanted: Wanted, total: int, image: Image) -> tuple[int, int, bool]:
@@ -283,9 +399,14 @@ class Reader:
         self._offset = offset
         self._left = length
         self._whole = offset == 0 and length == total
-        self._chunks: Iterator[bytes] = iter(())
         self._store: Store
-        self._key: Key
+        self._url: str
+        #: None: nothing has been asked for yet
+        self._chunks: Iterator[bytes] | None = None
+        #: all of it as a plain file, where the store has one and the server could send it
+        self.sendfile: stream.PlainFile | None = None
+        # From a file there is no carrying on elsewhere, so there must be no elsewhere.
+        self._may_send = len(locations) == 1 and concurrency.green()
         self._failed_over = False
         # Hashed from the first byte, because nobody knows yet whether the first store lasts.
         several = len(locations) > 1 and image.os_hash_algo and image.os_hash_value
@@ -297,11 +418,13 @@ class Reader:
         for location in self._locations:
             try:
                 store = self._gateway.find(location)
-                key = store.driver.parse(location.url)
-                if not first and not self._may_carry_on(store, key, location):
+                if not first and not self._may_carry_on(store, location):
                     continue
-                self._store, self._key = store, key
-                self._chunks = self._get(store, key)
+                self._store, self._url = store, location.url
+                if self._may_send and Cap.SENDFILE in store.driver.caps:
+                    self.sendfile = self._plain_file()
+                if self.sendfile is None:
+                    self._chunks = self._get()
                 return
             except StoreError as ex:
                 url = location.url.partition(':')[0]
@@ -314,23 +437,28 @@ class Reader:
             raise error
         raise StoreUnavailable('The data of the image cannot be read from any of its stores')
 
-    def _may_carry_on(self, store: Store, key: Key, location: Location) -> bool:
+    def _may_carry_on(self, store: Store, location: Location) -> bool:
+        driver = store.driver
         return location.store is not None and (
-            store.run(lambda: store.driver.size(key)) == self._total
+            store.run(lambda: driver.size(driver.parse(location.url))) == self._total
         )
 
-    def _get(self, store: Store, key: Key) -> Iterator[bytes]:
-        chunks = store.run(lambda: store.driver.get(key, self._offset, self._left))
-        if store.driver.io == 'socket' or not concurrency.green():
+    def _get(self) -> Iterator[bytes]:
+        store, driver = self._store, self._store.driver
+        chunks = store.run(lambda: driver.get(driver.parse(self._url), self._offset, self._left))
+        if driver.io == 'socket' or not concurrency.green():
             return chunks
-        return concurrency.iterate(store.pool, chunks)
+        return concurrency.Fetched(store.pool, chunks)
 
-    def sendfile(self) -> Any:
-        """(file, offset, length) when the store has plain files; None otherwise."""
-        if Cap.SENDFILE not in self._store.driver.caps:
-            return None
-        store, key = self._store, self._key
-        return store.run(lambda: store.driver.sendfile(key, self._offset, self._left))
+    def _plain_file(self) -> stream.PlainFile | None:
+        store, driver = self._store, self._store.driver
+        file, offset, length = store.run(
+            lambda: driver.sendfile(driver.parse(self._url), self._offset, self._left)
+        )
+        if length != self._left:
+            file.close()
+            raise StoreUnavailable(f'Store {store.id} holds less than the image')
+        return stream.PlainFile(file, offset, length, store.senders)
 
     def __iter__(self) -> Iterator[bytes]:
         return self
@@ -338,6 +466,8 @@ class Reader:
     def __next__(self) -> bytes:
         while self._left:
             try:
+                if self._chunks is None:
+                    self._chunks = self._get()  # the server did not want the file
                 chunk = next(self._chunks, b'')
                 if not chunk:
                     raise StoreUnavailable(f'Store {self._store.id} ended too early')
@@ -356,6 +486,7 @@ class Reader:
 
     def _carry_on(self) -> None:
         self.close()
+        self._chunks = None
         self._open()
         self._failed_over = True
 
@@ -364,6 +495,8 @@ class Reader:
             raise StoreUnavailable('The data put together from several stores is damaged')
 
     def close(self) -> None:
+        if self._hash is not None:
+            self._hash.join()
         close = getattr(self._chunks, 'close', None)
         if close is not None:
             close()

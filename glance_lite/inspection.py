@@ -43,10 +43,11 @@ class Inspector:
         self._current = _Current()
         self._wrapper: Any = format_inspector.InspectWrapper(self._current)
 
-    def eat(self, chunk: bytes) -> None:
+    def eat(self, chunk: bytes | memoryview) -> None:
         """See the next bytes of the upload."""
         self._current.chunk = chunk
         self._wrapper.read(len(chunk))
+        self._current.chunk = b''
 
     def verdict(self) -> int | None:
         """All has been seen: the virtual size in bytes, where the format has one."""
@@ -101,7 +102,12 @@ class Inspector:
                 names = ', '.join(sorted(fatal))
                 raise UnsupportedMedia(f'The {found} data is not safe: {names}') from ex
             LOG.warning('An upload fails checks that are configured not to matter: %s', ex)
+        except Exception as ex:
+            # Cut off or made up: what cannot be checked cannot be called safe.
+            LOG.info('An upload cannot be checked: %s', ex)
+            raise UnsupportedMedia(f'The {found} data is incomplete or damaged') from ex
         kind = getattr(found, 'vmdktype', None)
-        allowed = self._settings.vmdk_allowed_types
+        # The inspector has it in lower case, the option as VMware spells it.
+        allowed = {one.lower() for one in self._settings.vmdk_allowed_types}
         if str(found) == 'vmdk' and kind and kind not in ('formatnotfound', *allowed):
             raise UnsupportedMedia(f'VMDK of type {kind} is not allowed here')

@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import dataclasses
 import inspect
+import threading
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, cast
 
@@ -47,6 +48,8 @@ class Parts:
     conf: cfg.ConfigOpts
     gateway: Gateway
     enforcer: Enforcer
+    #: set by a layer that has left something for the background to do at once
+    wake: threading.Event = dataclasses.field(default_factory=threading.Event)
 
 
 class Layer(Operations):

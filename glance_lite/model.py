@@ -48,6 +48,9 @@ def statuses_before(status: str) -> frozenset[str]:
 #: Names of custom properties that only the service itself reads and writes.
 RESERVED_PREFIX = 'os_glance'
 
+#: The property that tells an owner why the last upload came to nothing.
+FAILED_UPLOAD = f'{RESERVED_PREFIX}_failed_upload'
+
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Location:
@@ -121,6 +124,41 @@ class StoreInfo:
     properties: Mapping[str, Any] = dataclasses.field(default_factory=_empty)
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class NewLocation:
+    """A location that somebody names for an image: the url is hostile, the metadata too."""
+
+    url: str
+    metadata: Mapping[str, Any] = dataclasses.field(default_factory=_empty)
+    #: what the data is said to be: checksum, os_hash_algo, os_hash_value, or some of them
+    validation: Mapping[str, str] = dataclasses.field(default_factory=_empty)
+    riders: tuple[Rider, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class LocationStep:
+    """One step of a patch of an image's locations: add or remove one, replace all."""
+
+    op: str
+    #: the place in the list as the client wrote it; ``-`` is the end
+    position: str = '-'
+    values: tuple[NewLocation, ...] = ()
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Relocation:
+    """What is to become of an image's locations, worked out on those it had."""
+
+    #: ids of the locations on which it was worked out; `Conflict` if there are others by now
+    expected: tuple[int, ...]
+    #: rows to write, in order; their ids are 0
+    add: tuple[Location, ...] = ()
+    #: ids of rows that go while the bytes stay, because another row names them
+    drop: frozenset[int] = frozenset()
+    #: ids of rows that go with the bytes
+    remove: frozenset[int] = frozenset()
+
+
 class Rider(Protocol):
     """Something a layer wants written in the same transaction as the row.
 
@@ -165,6 +203,8 @@ class Changes:
     remove_tags: frozenset[str] = frozenset()
     expect: frozenset[str] | None = None
     riders: tuple[Rider, ...] = ()
+    #: steps of the old way to change locations, in order
+    locations: tuple[LocationStep, ...] = ()
 
     def riding(self, rider: Rider) -> Changes:
         return dataclasses.replace(self, riders=(*self.riders, rider))
@@ -241,19 +281,62 @@ class Wanted:
     body: bool = True
 
 
+@dataclasses.dataclass(frozen=True, slots=True)
+class Orphan:
+    """Data in a store that no image refers to."""
+
+    store: str
+    #: as the driver lists it; it may hold a credential
+    url: str
+    #: the url without credentials, for people
+    shown: str
+    #: bytes
+    size: int
+    #: seconds since it was last written to
+    age: float
+    #: id of the image that its name tells of; None: it is not one of our names
+    image_id: str | None
+    #: whether no image has this id any more, so that nobody can come to need the data
+    removable: bool
+
+
 # --- the commit protocol of an upload, between `location` and `db`
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
 class Operation:
-    """A claimed upload or delete: the row in ``gl_operations`` and what it was claimed on."""
+    """An upload or delete under way: the row in ``gl_operations`` and what it was claimed on.
+
+    Whoever holds it changes or ends the row only while the row's `state` is this one, so that one
+    that was taken over is lost to whom it was taken from.
+    """
 
     serial: int
-    image: Image
+    image_id: str
     #: name for the driver: the image id, or ``<image-id>-<serial>`` after a swept operation
     name: str
+    #: None where nobody needs it: a delete, or an operation that was only found
+    image: Image | None = None
     #: locations whose bytes are to go (deletes)
     locations: tuple[Location, ...] = ()
+    #: upload, delete, location, import
+    kind: str = 'upload'
+    #: id of the store an upload goes to
+    store: str | None = None
+    state: str = 'running'
+    #: the last sign of life, by the database's clock
+    heartbeat: datetime.datetime | None = None
+    #: what is to be registered (imports)
+    new: NewLocation | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Digests:
+    """What was found out of data that lay in a store already; None: nothing was computed."""
+
+    checksum: str | None = None
+    os_hash_algo: str | None = None
+    os_hash_value: str | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -10,49 +10,35 @@ the docstrings name what comes on top.
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeVar
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+from glance_lite.contract import Family, operation
+from glance_lite.metadefs.operations import MetadefOperations
+from glance_lite.tasks import TaskOperations
 
 if TYPE_CHECKING:
     from glance_lite.context import RequestContext
     from glance_lite.model import (
         Changes,
+        Digests,
         Image,
+        Location,
         Member,
+        NewLocation,
         Operation,
+        Orphan,
         Page,
         Query,
+        Relocation,
         Stored,
         StoreInfo,
         Wanted,
     )
     from glance_lite.stream import Download, Upload
 
-F = TypeVar('F', bound=Callable[..., Any])
 
-
-def operation(*, writes: bool = False, inner: bool = False) -> Callable[[F], F]:
-    """Mark a method of a family as part of the contract.
-
-    `writes`: it changes something, so a layer calls `next` at most once. `inner`: only layers
-    call it, never a handler.
-    """
-
-    def mark(function: F) -> F:
-        function.__operation__ = {'writes': writes, 'inner': inner}  # type: ignore[attr-defined]
-        return function
-
-    return mark
-
-
-class _Family:
-    """Where operations end that no layer implements."""
-
-    def _unlinked(self) -> Any:
-        raise AssertionError('called on a layer that is not linked, or on super(); use self.next')
-
-
-class ImageOperations(_Family):
+class ImageOperations(Family):
     @operation()
     def get_image(self, ctx: RequestContext, image_id: str) -> Image:
         """The image, without what the caller may not see."""
@@ -80,23 +66,23 @@ class ImageOperations(_Family):
 
     @operation(writes=True)
     def delete_image(self, ctx: RequestContext, image_id: str) -> None:
-        """Delete the image and its data. `InUse`: a store still needs it; nothing changed."""
+        """Delete the image and its data. `InUse`: a store needs it; what is left stays."""
         return self._unlinked()  # type: ignore[no-any-return]
 
     @operation(writes=True)
-    def set_active(self, ctx: RequestContext, image_id: str, active: bool) -> None:
-        """Reactivate or deactivate. Does nothing where it is so already."""
+    def set_active(self, ctx: RequestContext, image_id: str, active: bool) -> Image:
+        """Reactivate or deactivate. Does nothing where it is so already. `Forbidden`."""
         return self._unlinked()  # type: ignore[no-any-return]
 
 
-class DataOperations(_Family):
+class DataOperations(Family):
     @operation(writes=True)
     def upload(
         self, ctx: RequestContext, image_id: str, source: Upload, store: str | None
     ) -> Image:
         """Store the data of a queued image. `store` None is the default one.
 
-        `Conflict`: not queued, or formats unset. `Gone`: deleted meanwhile, or a store that
+        `Conflict`: not queued. `Invalid`: formats unset. `Gone`: deleted meanwhile, or a store that
         takes no data. `LimitExceeded`, `UnsupportedMedia`, `Invalid`: and nothing is kept.
         """
         return self._unlinked()  # type: ignore[no-any-return]
@@ -117,7 +103,23 @@ class DataOperations(_Family):
         return self._unlinked()  # type: ignore[no-any-return]
 
 
-class MemberOperations(_Family):
+class LocationOperations(Family):
+    @operation()
+    def get_locations(self, ctx: RequestContext, image_id: str) -> tuple[Location, ...]:
+        """Where the data is, for services that read it there."""
+        return self._unlinked()  # type: ignore[no-any-return]
+
+    @operation(writes=True)
+    def add_location(self, ctx: RequestContext, image_id: str, new: NewLocation) -> None:
+        """Have a queued image get its data from a location; what is left is done in background.
+
+        `Conflict`: not queued. `Forbidden`: a location of this kind is for services only.
+        `Invalid`: the url, the validation data, formats unset. `LimitExceeded`.
+        """
+        return self._unlinked()  # type: ignore[no-any-return]
+
+
+class MemberOperations(Family):
     @operation()
     def list_members(self, ctx: RequestContext, image_id: str) -> tuple[Member, ...]:
         """The members the caller may see: all for the owner, itself for a member."""
@@ -141,12 +143,22 @@ class MemberOperations(_Family):
         return self._unlinked()  # type: ignore[no-any-return]
 
     @operation(writes=True)
-    def remove_member(self, ctx: RequestContext, image_id: str, member_id: str) -> None:
-        """Stop sharing with one project. `NotFound`."""
+    def remove_member(self, ctx: RequestContext, image_id: str, member_id: str) -> Member:
+        """Stop sharing with one project; the member as it was. `NotFound`."""
         return self._unlinked()  # type: ignore[no-any-return]
 
 
-class CommitOperations(_Family):
+class AccessOperations(Family):
+    @operation()
+    def admit(self, ctx: RequestContext, rule: str, image_id: str | None) -> None:
+        """Whether the policy rule `rule` lets the caller in, on that image if there is one.
+
+        For a handler that must not look at a request before that is decided. `Forbidden`.
+        """
+        return self._unlinked()  # type: ignore[no-any-return]
+
+
+class CommitOperations(Family):
     """Between ``location`` and ``db``: the commit protocol of uploads and deletes."""
 
     @operation(writes=True, inner=True)
@@ -177,8 +189,18 @@ class CommitOperations(_Family):
     @operation(writes=True, inner=True)
     def abort_upload(
         self, ctx: RequestContext, claim: Operation, source: Upload, reason: str
-    ) -> None:
-        """Back to ``queued`` with a reason the owner can read; reservations released."""
+    ) -> Operation | None:
+        """Back to ``queued`` with a reason the owner can read; reservations released.
+
+        The operation as it is then held, until `end_operation`. None: the claim was not ours any
+        more. Either somebody swept it, or a commit whose answer was lost has come through, and
+        then the bytes must stay.
+        """
+        return self._unlinked()  # type: ignore[no-any-return]
+
+    @operation(writes=True, inner=True)
+    def end_operation(self, ctx: RequestContext, claim: Operation) -> None:
+        """The bytes of an upload that was given up are gone; so is its row."""
         return self._unlinked()  # type: ignore[no-any-return]
 
     @operation(writes=True, inner=True)
@@ -204,8 +226,149 @@ class CommitOperations(_Family):
         """
         return self._unlinked()  # type: ignore[no-any-return]
 
+    @operation(writes=True, inner=True)
+    def relocate(
+        self, ctx: RequestContext, image_id: str, changes: Changes, relocation: Relocation
+    ) -> Operation:
+        """`update_image`, and locations with it, in one transaction.
 
-class Operations(ImageOperations, DataOperations, MemberOperations, CommitOperations):
+        The operation has the image as it then is and the locations whose bytes are to go; serial
+        0 if there are none. `Conflict`: the image has other locations by now. `LimitExceeded`.
+        """
+        return self._unlinked()  # type: ignore[no-any-return]
+
+    @operation(writes=True, inner=True)
+    def claim_import(
+        self, ctx: RequestContext, image_id: str, new: NewLocation, store: str
+    ) -> None:
+        """``queued`` becomes ``importing``, with an operation row that waits, and a task.
+
+        `Conflict`: not queued. `Invalid`: formats unset.
+        """
+        return self._unlinked()  # type: ignore[no-any-return]
+
+    @operation(writes=True, inner=True)
+    def take_import(self, ctx: RequestContext) -> Operation | None:
+        """Take one of the imports that wait, by compare-and-set; None if there is none."""
+        return self._unlinked()  # type: ignore[no-any-return]
+
+    @operation(writes=True, inner=True)
+    def place_import(
+        self,
+        ctx: RequestContext,
+        claim: Operation,
+        size: int,
+        active: bool,
+        algorithm: str | None,
+    ) -> Operation:
+        """The location is real and has `size` bytes: its row, and ``active`` if that is all.
+
+        `algorithm` is what the data will be hashed with, if it is; the image shows it from now on.
+        The operation with the image as it then is. `Gone`: deleted, or taken over.
+        `LimitExceeded`. Done twice it is done once.
+        """
+        return self._unlinked()  # type: ignore[no-any-return]
+
+    @operation(inner=True)
+    def is_held(self, ctx: RequestContext, claim: Operation) -> bool:
+        """Whether an import is still ours, and its image there."""
+        return self._unlinked()  # type: ignore[no-any-return]
+
+    @operation(writes=True, inner=True)
+    def commit_import(self, ctx: RequestContext, claim: Operation, digests: Digests) -> None:
+        """``active`` with digests, operation row gone, task done. `Gone`."""
+        return self._unlinked()  # type: ignore[no-any-return]
+
+    @operation(writes=True, inner=True)
+    def abort_import(self, ctx: RequestContext, claim: Operation, reason: str) -> None:
+        """The image is ``queued`` again, without the location, and its owner can read why.
+
+        One that is ``active`` stays so, without a hash.
+        """
+        return self._unlinked()  # type: ignore[no-any-return]
+
+
+class BackgroundOperations(Family):
+    """What no request asks for; it enters the chain at ``location``.
+
+    `keep_alive`, `clean_up` and `import_next` are for the ticker, the others for ``location``.
+    """
+
+    @operation(writes=True, inner=True)
+    def import_next(self, ctx: RequestContext) -> bool:
+        """Do what is left of one import that waits; False if none does."""
+        return self._unlinked()  # type: ignore[no-any-return]
+
+    @operation(inner=True)
+    def find_abandoned(self, ctx: RequestContext, expiry: float) -> tuple[Operation, ...]:
+        """Operations whose process is gone, or silent for `expiry` seconds. One statement."""
+        return self._unlinked()  # type: ignore[no-any-return]
+
+    @operation(writes=True, inner=True)
+    def clean_up(self, ctx: RequestContext, found: Operation) -> bool:
+        """Do what whoever had an abandoned operation should have done.
+
+        An upload: the image is queued again, and the bytes go. A delete: what is noted goes.
+        False: it was not abandoned after all, or somebody else was quicker.
+        """
+        return self._unlinked()  # type: ignore[no-any-return]
+
+    @operation(writes=True, inner=True)
+    def take_over(self, ctx: RequestContext, found: Operation) -> Operation | None:
+        """Take an abandoned operation by compare-and-set; the image of an upload is queued again.
+
+        The operation as it is then held. None: it has changed since it was found.
+        """
+        return self._unlinked()  # type: ignore[no-any-return]
+
+    @operation(writes=True, inner=True)
+    def keep_alive(self, ctx: RequestContext) -> None:
+        """A sign of life for every operation that this process has under way."""
+        return self._unlinked()  # type: ignore[no-any-return]
+
+    @operation(writes=True, inner=True)
+    def refresh(self, ctx: RequestContext, held: Mapping[int, str]) -> None:
+        """A sign of life for these operations, serial -> state, as far as they are still held."""
+        return self._unlinked()  # type: ignore[no-any-return]
+
+    @operation(inner=True)
+    def find_orphans(self, ctx: RequestContext, store: str, min_age: float) -> Iterator[Orphan]:
+        """What lies in a store for `min_age` seconds and more, and no image refers to.
+
+        `NotFound`: no such store. `Invalid`: it cannot list.
+        """
+        return self._unlinked()  # type: ignore[no-any-return]
+
+    @operation(writes=True, inner=True)
+    def remove_orphan(self, ctx: RequestContext, orphan: Orphan) -> bool:
+        """Remove it, if nobody can come to need it. False: it stays, or is gone already."""
+        return self._unlinked()  # type: ignore[no-any-return]
+
+    @operation(inner=True)
+    def list_locations(self, ctx: RequestContext, after: int, count: int) -> tuple[Location, ...]:
+        """At most `count` locations of any images whose ids are larger than `after`, by id.
+
+        Those whose data somebody may still want: live ones, and those that are deleted later.
+        """
+        return self._unlinked()  # type: ignore[no-any-return]
+
+    @operation(inner=True)
+    def find_vanished(self, ctx: RequestContext, image_ids: Sequence[str]) -> frozenset[str]:
+        """Those of the ids that are of no image, or of a deleted one that nobody works on."""
+        return self._unlinked()  # type: ignore[no-any-return]
+
+
+class Operations(
+    ImageOperations,
+    DataOperations,
+    LocationOperations,
+    MemberOperations,
+    MetadefOperations,
+    TaskOperations,
+    AccessOperations,
+    CommitOperations,
+    BackgroundOperations,
+):
     """All families: what `Layer.next` offers."""
 
 

@@ -29,7 +29,7 @@ def _named(namespace: str, name: str, failed: list[tuple[Any, BaseException]]) -
         namespace,
         [name],
         on_load_failure_callback=lambda manager, point, ex: failed.append((point, ex)),
-        warn_on_missing_entrypoint=False,
+        on_missing_entrypoints_callback=lambda names: None,
     )
 
 

@@ -5,15 +5,16 @@ A driver knows its medium, and nothing of images, hashes, quotas, HTTP or thread
 size limits, format inspection, retries, redaction, failover and the choice among locations
 live once, in the `Gateway` and in `glance_lite.stream`. A driver package imports this module
 and nothing else of the framework, registers itself in the entry point group
-``glance_lite.stores`` and proves itself with ``glance_lite.testing.StoreConformance``.
+``glance_lite.stores`` and proves itself with ``glance_lite.testing.stores.StoreConformance``.
 """
 
 from __future__ import annotations
 
 import abc
+import builtins
 import enum
 from collections.abc import Iterator, Mapping
-from typing import Any, BinaryIO, ClassVar, Protocol
+from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Protocol
 
 from oslo_config import cfg
 
@@ -29,6 +30,9 @@ from glance_lite.errors import (
     StoreReadOnly,
     StoreUnavailable,
 )
+
+if TYPE_CHECKING:
+    from glance_lite.guarded import Guard
 
 __all__ = [
     'STORE_API',
@@ -97,11 +101,23 @@ class StoreDriver(abc.ABC):
     requires_api: ClassVar[int] = STORE_API
     #: bytes a reader should ask for at a time
     chunk_size: int = 1024 * 1024
+    #: those of `schemes` by which nobody may register data: of local files, of others' credentials
+    private_schemes: ClassVar[tuple[str, ...]] = ()
+    #: the client for urls that users give; set before `start` by whoever has a configuration
+    guard: Guard | None = None
 
     def __init__(self, name: str, settings: Mapping[str, Any]) -> None:
         """`name` is the store's id; `settings` its options, by name, already type-checked."""
         self.name = name
         self.settings = settings
+
+    @classmethod
+    def more_opts(cls, group: str, settings: Mapping[str, Any]) -> builtins.list[cfg.Opt]:
+        """Options that depend on those of `opts`: of the driver inside, for one that wraps another.
+
+        They are in the same `group`, and in the `settings` that the driver is made from.
+        """
+        return []
 
     @abc.abstractmethod
     def start(self) -> None:
@@ -140,6 +156,16 @@ class StoreDriver(abc.ABC):
     @abc.abstractmethod
     def delete(self, key: Key) -> None:
         """Remove it. Raises `ObjectNotFound`, `InUse`, `StoreDenied`."""
+
+    # --- optional, for whoever cleans up after a process that has ended
+
+    def locate(self, name: str) -> tuple[str, ...]:
+        """The urls under which `add` may have put this name, whether or not there is anything.
+
+        Asks nobody. Without this verb, bytes that were stored just when a process was killed stay
+        in the store, where nobody refers to them.
+        """
+        return ()
 
     # --- optional: used only with the capability
 

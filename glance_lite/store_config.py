@@ -115,6 +115,9 @@ def _configured(
 ) -> Configured:
     driver = driver_class(kind, option)
     settings = read_group(conf, group, [*COMMON, *driver.opts])
+    more = driver.more_opts(group, settings)
+    if more:
+        settings = MappingProxyType({**settings, **read_group(conf, group, more)})
     return Configured(
         kind,
         driver(name, settings),

@@ -66,7 +66,7 @@ class MemoryStore(StoreDriver):
             if name in self._held:
                 raise ObjectExists(f'Store {self.name} holds {name} already')
             self._held[name] = bytes(data), time.time()
-        return f'{PREFIX}{self.name}/{name}'
+        return self.locate(name)[0]
 
     def _data(self, key: str) -> bytes:
         try:
@@ -87,6 +87,9 @@ class MemoryStore(StoreDriver):
         with self._lock:
             self._data(key)
             del self._held[key]
+
+    def locate(self, name: str) -> tuple[str, ...]:
+        return (f'{PREFIX}{self.name}/{name}',)
 
     def list(self) -> Iterator[tuple[str, int, float]]:
         for name, (data, when) in list(self._held.items()):

@@ -8,6 +8,7 @@ ignored, as oslo.config does; those that Glance has removed are warned of once b
 
 from __future__ import annotations
 
+import contextlib
 import importlib
 import os
 import pathlib
@@ -20,8 +21,8 @@ from oslo_config import cfg
 from glance_lite.errors import ConfigurationError
 
 MODULES = (
-    'api', 'controller', 'database', 'image_format', 'notify', 'paste', 'protection', 'quota',
-    'server', 'stores',
+    'api', 'controller', 'database', 'fetching', 'image_format', 'maintenance', 'metadefs',
+    'notify', 'paste', 'protection', 'quota', 'server', 'stores', 'tasks',
 )  # fmt: skip
 
 #: Directory of the configuration when nothing else names one, as Glance has it.
@@ -90,6 +91,7 @@ def register(conf: cfg.ConfigOpts) -> None:
     """Register every option of ours, and oslo.policy's, on `conf`."""
     from oslo_policy import opts
 
+    set_defaults()
     for group, found in options().items():
         conf.register_opts(found, group=None if group == 'DEFAULT' else group)
     opts._register(conf)
@@ -155,8 +157,34 @@ def where(conf: cfg.ConfigOpts, group: str, name: str) -> str:
     """``FILE: `` of the file that sets an option, or nothing."""
     place = conf.get_location(name, None if group == 'DEFAULT' else group)
     if place is not None and place.location is cfg.Locations.user:
-        return f'{place.detail}: '
+        return f'{_setter(conf, group, name) or place.detail}: '
     return ''
+
+
+def _setter(conf: cfg.ConfigOpts, group: str, name: str) -> str | None:
+    """The file that sets an option. oslo.config only knows the last one that has its group."""
+    files = list(conf.config_file or [])
+    for directory in conf.config_dir or []:
+        files += sorted(map(str, pathlib.Path(directory).glob('*.conf')))
+    path: str
+    for path in reversed(files):
+        sections: dict[str, dict[str, Any]] = {}
+        with contextlib.suppress(cfg.ConfigFileParseError, OSError):
+            cfg.ConfigParser(path, sections).parse()
+        if name in sections.get(group, {}):
+            return path
+    return None
+
+
+def placed(conf: cfg.ConfigOpts, message: str) -> str:
+    """A sentence that begins with ``[group] option``, with the file that sets it in front."""
+    match = re.match(r'\[([^\]]+)\] (\w+)', message)
+    if match is None:
+        return message
+    try:
+        return where(conf, match[1], match[2]) + message
+    except cfg.NoSuchOptError:
+        return message
 
 
 def removed(conf: cfg.ConfigOpts) -> list[str]:

@@ -41,7 +41,21 @@ OPTIONS: dict[str, list[cfg.Opt]] = {
             default=False,
             deprecated_for_removal=True,
             deprecated_reason='The locations API takes its place.',
-            help='Show all locations of an image to those whom policy allows it.',
+            help='Show all locations of an image, and let them be changed by patches. Whoever sees '
+            'the image sees them, credentials included, unless policy.yaml has a rule '
+            'get_image_location.',
+        ),
+        cfg.BoolOpt(
+            'do_secure_hash',
+            default=True,
+            help='Hash the data of images that are registered by a location, in the background. '
+            'Otherwise validation data is believed.',
+        ),
+        cfg.IntOpt(
+            'http_retries',
+            default=3,
+            min=0,
+            help='How often data that is hashed is read again after it broke off.',
         ),
         cfg.ListOpt(
             'enabled_import_methods',

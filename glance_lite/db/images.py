@@ -65,7 +65,7 @@ def create(connection: Connection, ctx: RequestContext, changes: Changes) -> Ima
         connection.execute(_INSERT, {**row, **values})
     except db_exc.DBDuplicateEntry:
         raise Duplicate(f'The image id {image_id} is taken') from None
-    _insert_properties(connection, image_id, changes.properties, now)
+    insert_properties(connection, image_id, changes.properties, now)
     tags = (changes.tags or frozenset()) | changes.add_tags
     _insert_tags(connection, image_id, tags, now)
     riders.claim(connection, changes.riders, riders.Ride(image_id))
@@ -99,7 +99,7 @@ def update(connection: Connection, ctx: RequestContext, image_id: str, changes: 
     )
     properties = dict(image.properties)
     gone = [name for name in changes.remove if name in properties]
-    _remove_properties(connection, image_id, gone, now)
+    remove_properties(connection, image_id, gone, now)
     for name in gone:
         del properties[name]
     new = {
@@ -107,7 +107,7 @@ def update(connection: Connection, ctx: RequestContext, image_id: str, changes: 
         for name, value in changes.properties.items()
         if name not in properties or properties[name] != value
     }
-    _insert_properties(connection, image_id, new, now)
+    insert_properties(connection, image_id, new, now)
     properties |= new
     old = frozenset(image.tags)
     _remove_tags(connection, image_id, old - tags, now)
@@ -121,21 +121,23 @@ def update(connection: Connection, ctx: RequestContext, image_id: str, changes: 
     )
 
 
-def set_active(connection: Connection, ctx: RequestContext, image_id: str, active: bool) -> None:
+def set_active(connection: Connection, ctx: RequestContext, image_id: str, active: bool) -> Image:
     """deactivated <-> active. `Forbidden` from any other status."""
     image = rows.fetch_locked(connection, ctx, image_id)
     wanted, before = ('active', 'deactivated') if active else ('deactivated', 'active')
     if image.status == wanted:
-        return
+        return image
     if image.status != before:
         verb = 'reactivated' if active else 'deactivated'
         raise Forbidden(f'An image in status {image.status} cannot be {verb}')
     columns = tables.images.c
+    now = rows.utcnow()
     connection.execute(
         sa.update(tables.images)
         .where(columns.id == image_id, columns.deleted == sa.false())
-        .values(status=wanted, updated_at=rows.utcnow())
+        .values(status=wanted, updated_at=now)
     )
+    return image.replace(status=wanted, updated_at=now.replace(microsecond=0))
 
 
 # --- rules
@@ -206,13 +208,16 @@ def _says_anything(changes: Changes) -> bool:
 # --- rows of properties and tags
 
 
-def _insert_properties(
+def insert_properties(
     connection: Connection,
     image_id: str,
     properties: Mapping[str, str | None],
     now: datetime.datetime,
 ) -> None:
-    """Set them. A soft-deleted row of that name is brought back: the name is unique for ever."""
+    """Set them. A soft-deleted row of that name is brought back: the name is unique for ever.
+
+    `Conflict` where the database cannot tell a name from another one.
+    """
     if not properties:
         return
     fixed = {'image_id': image_id, 'created_at': now, 'updated_at': now, 'deleted': False}
@@ -220,12 +225,21 @@ def _insert_properties(
         _UPSERT[connection.dialect.name],
         [{**fixed, 'name': name, 'value': value} for name, value in properties.items()],
     )
+    if connection.dialect.name == 'mysql':
+        p = tables.image_properties.c
+        written = sa.select(p.name).where(
+            p.image_id == image_id, p.name.in_(list(properties)), p.deleted == sa.false()
+        )
+        lost = properties.keys() - set(connection.execute(written).scalars())
+        if lost:
+            # Another one was written over, maybe one that the caller may not touch.
+            raise Conflict(f'There is a property of a name like {min(lost)} already')
 
 
 def _upserts() -> dict[str, Any]:
     result: dict[str, Any] = {}
     for name, dialect in (('postgresql', postgresql), ('sqlite', sqlite)):
-        insert = dialect.insert(tables.image_properties)  # type: ignore[attr-defined]
+        insert = dialect.insert(tables.image_properties)
         result[name] = insert.on_conflict_do_update(
             index_elements=['image_id', 'name'],
             set_={
@@ -236,11 +250,16 @@ def _upserts() -> dict[str, Any]:
             },
         )
     insert = mysql.insert(tables.image_properties)
+    old = tables.image_properties.c
     result['mysql'] = insert.on_duplicate_key_update(
-        value=insert.inserted.value,
-        updated_at=insert.inserted.updated_at,
-        deleted=sa.false(),
-        deleted_at=sa.null(),
+        # In this order: a live row keeps its name, which may be another one, see above.
+        [
+            ('name', sa.case((old.deleted == sa.true(), insert.inserted.name), else_=old.name)),
+            ('value', insert.inserted.value),
+            ('updated_at', insert.inserted.updated_at),
+            ('deleted', sa.false()),
+            ('deleted_at', sa.null()),
+        ]
     )
     return result
 
@@ -248,7 +267,7 @@ def _upserts() -> dict[str, Any]:
 _UPSERT = _upserts()
 
 
-def _remove_properties(
+def remove_properties(
     connection: Connection, image_id: str, names: Iterable[str], now: datetime.datetime
 ) -> None:
     if names:
@@ -273,8 +292,14 @@ def _remove_tags(
 ) -> None:
     if tags:
         t = tables.image_tags.c
+        value = rows.exact(connection.dialect.name, t.value)
         connection.execute(
             sa.update(tables.image_tags)
-            .where(t.image_id == image_id, t.value.in_(list(tags)), t.deleted == sa.false())
+            .where(t.image_id == image_id, value.in_(_texts(tags)), t.deleted == sa.false())
             .values(deleted=True, deleted_at=now, updated_at=now)
         )
+
+
+def _texts(values: Iterable[str]) -> list[Any]:
+    """As text, whatever it is compared with."""
+    return [sa.literal(value, sa.String) for value in values]

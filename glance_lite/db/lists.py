@@ -20,8 +20,9 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from glance_lite.context import RequestContext
-from glance_lite.db import rows, tables
-from glance_lite.errors import Invalid
+from glance_lite.db import limits, rows, tables, views
+from glance_lite.db.statements import Direct, Statement
+from glance_lite.errors import Invalid, LimitExceeded
 from glance_lite.model import EMPTY, Condition, Image, Location, Page, Query
 
 LARGEST = 2**63 - 1
@@ -47,57 +48,10 @@ class Shape(NamedTuple):
     view: tuple[str, ...]
     member_status: bool
     conditions: tuple[tuple[str, str, int], ...]
-    properties: int
+    properties: tuple[bool, ...]  # whether the value is shorter than what is indexed of it
     tags: int
     order: tuple[tuple[str, bool], ...]  # column, ascending
     after: tuple[bool, ...] | None  # which of the marker's values are NULL
-
-
-# --- who sees what: each view is a tuple of cases that exclude each other
-
-
-def _view(ctx: RequestContext, visibility: str | None) -> tuple[str, ...]:
-    """Glance's views. Without a filter others' community images are left out, also for admins."""
-    if ctx.is_admin:
-        if visibility is None:
-            return ('any_but_community', 'own_community') if ctx.owner else ('any_but_community',)
-        return ('any',) if visibility == 'all' else ('any_' + visibility,)
-    mine = {
-        None: ('own', 'others_public', 'shared_with_me'),
-        'all': ('own', 'others_public', 'others_community', 'shared_with_me'),
-        'public': ('any_public',),
-        'community': ('any_community',),
-        'private': ('own_private',),
-        'shared': ('own_shared', 'shared_with_me'),
-    }[visibility]
-    if ctx.owner is None:
-        # Without a project nothing is one's own, so others' images are simply all images.
-        seen = (case.partition('_') for case in mine)
-        return tuple(f'any_{kind}' for whose, _, kind in seen if whose in ('others', 'any'))
-    return mine
-
-
-def _case(case: str, member_status: bool) -> list[Any]:
-    me: sa.BindParameter[str] = sa.bindparam('me', type_=sa.String)
-    scope, _, visibility = case.partition('_')
-    if case == 'any_but_community':
-        return [images.visibility.in_(['private', 'public', 'shared'])]
-    if case == 'shared_with_me':
-        m = tables.image_members.c
-        shared = [m.image_id == images.id, m.member == me, m.deleted == sa.false()]
-        if member_status:
-            shared.append(m.status == sa.bindparam('member_status', type_=sa.String))
-        scope, visibility = 'others', 'shared'
-        where = [sa.exists(sa.select(sa.literal_column('1')).where(*shared))]
-    else:
-        where = []
-    if scope == 'own':
-        where.append(images.owner == me)
-    elif scope == 'others':
-        where.append(sa.or_(images.owner.is_(None), images.owner != me))
-    if visibility:
-        where.append(images.visibility == visibility)
-    return where
 
 
 # --- filters, order, statement
@@ -115,18 +69,22 @@ def _filters(shape: Shape) -> list[Any]:
         else:
             where.append(_OPERATORS[op](column, sa.bindparam(f'c{number}')))
     p, t = tables.image_properties.c, tables.image_tags.c
-    one = sa.literal_column('1')
-    for number in range(shape.properties):
-        where.append(
-            sa.exists(
-                sa.select(one).where(
-                    p.image_id == images.id,
-                    p.name == sa.bindparam(f'p{number}_name', type_=sa.String),
-                    p.value == sa.bindparam(f'p{number}_value', type_=sa.String),
-                    p.deleted == sa.false(),
-                )
-            )
-        )
+    one: Any = sa.literal_column('1')
+    for number, short in enumerate(shape.properties):
+        name: sa.BindParameter[str] = sa.bindparam(f'p{number}_name', type_=sa.String)
+        wanted: sa.BindParameter[str] = sa.bindparam(f'p{number}_value', type_=sa.String)
+        having = [p.image_id == images.id, p.name == name, p.deleted == sa.false()]
+        if shape.backend == 'mysql':
+            # Who may read a property of a like name must not find this one.
+            having.append(rows.exact(shape.backend, p.name) == name)
+        if shape.backend == 'postgresql':
+            # As gl_image_properties_value has it: only the beginning of a value.
+            length: Any = sa.literal_column(str(tables.BEGINNING))
+            start = wanted if short else sa.func.left(wanted, length)
+            having.append(sa.func.left(p.value, length) == start)
+        if shape.backend != 'postgresql' or not short:
+            having.append(p.value == wanted)
+        where.append(sa.exists(sa.select(one).where(*having)))
     for number in range(shape.tags):
         value: sa.BindParameter[str] = sa.bindparam(f't{number}', type_=sa.String)
         condition = sa.and_(t.image_id == images.id, t.value == value, t.deleted == sa.false())
@@ -134,16 +92,44 @@ def _filters(shape: Shape) -> list[Any]:
     return where
 
 
-def _after(shape: Shape) -> list[Any]:
-    """What comes behind the marker: (a > x) or (a = x and (b > y or ...)), NULL smallest."""
+def _after(shape: Shape) -> list[list[Any]]:
+    """What comes behind the marker, NULL smallest, in parts that exclude each other.
+
+    PERF: each part is a range that an index can start from. A marker in the middle of many images
+    of one format would otherwise have the database read all of them that come before.
+    """
     if shape.after is None:
-        return []
+        return [[]]
+    name, ascending = shape.order[0]
+    column, value = _FIELDS[name], _place_of(0, name)
+    if name in ('created_at', 'id'):  # few or none are equal, so one range will do
+        return [[column >= value if ascending else column <= value, _behind(shape, 0)]]
+    following, up = shape.order[1]
+    same = [column.is_(None) if shape.after[0] else column == value, _behind(shape, 1)]
+    if not shape.after[1] and not _FIELDS[following].nullable:
+        place = _place_of(1, following)
+        same.append(_FIELDS[following] >= place if up else _FIELDS[following] <= place)
+    if shape.after[0]:
+        return [same, [column.is_not(None)]] if ascending else [same]
+    parts = [same, [column > value if ascending else column < value]]
+    return [*parts, [column.is_(None)]] if column.nullable and not ascending else parts
+
+
+def _place_of(number: int, name: str) -> sa.BindParameter[Any]:
+    """The marker's value of a key."""
+    return sa.bindparam(f'm{number}', type_=_FIELDS[name].type)
+
+
+def _behind(shape: Shape, first: int) -> Any:
+    """By the keys from `first`: (a > x) or (a = x and (b > y or ...)), NULL smallest."""
+    assert shape.after is not None
     rest: Any = None
-    for number in reversed(range(len(shape.order))):
+    for number in reversed(range(first, len(shape.order))):
         name, ascending = shape.order[number]
-        column, value = _FIELDS[name], sa.bindparam(f'm{number}', type_=_FIELDS[name].type)
-        null = shape.after[number]
-        if null:
+        column, value = _FIELDS[name], _place_of(number, name)
+        beyond: Any
+        same: Any
+        if shape.after[number]:
             beyond = column.is_not(None) if ascending else sa.false()
             same = column.is_(None)
         else:
@@ -152,12 +138,7 @@ def _after(shape: Shape) -> list[Any]:
                 beyond = sa.or_(beyond, column.is_(None))
             same = column == value
         rest = beyond if rest is None else sa.or_(beyond, sa.and_(same, rest))
-    name, ascending = shape.order[0]
-    if not shape.after[0] and not _FIELDS[name].nullable:
-        # The same once more as a range, which an index can start from.
-        column, value = _FIELDS[name], sa.bindparam('m0', type_=_FIELDS[name].type)
-        return [column >= value if ascending else column <= value, rest]
-    return [rest]
+    return rest
 
 
 def _order(shape: Shape, columns: Any) -> list[Any]:
@@ -171,21 +152,25 @@ def _order(shape: Shape, columns: Any) -> list[Any]:
 
 
 @functools.lru_cache(maxsize=512)
-def statement(shape: Shape) -> Any:
+def statement(shape: Shape) -> Statement:
     """The statement of a page; the parameters are made by `_parameters`."""
-    where = [*_filters(shape), *_after(shape)]
+    where, parts = _filters(shape), _after(shape)
     limit: sa.BindParameter[int] = sa.bindparam('limit', type_=sa.Integer)
     branches = [
-        sa.select(*rows.COLUMNS)
-        .where(*where, *_case(case, shape.member_status))
-        .order_by(*_order(shape, images))
-        .limit(limit)
+        (
+            case,
+            sa.select(*rows.COLUMNS)
+            .where(*where, *part, *views.conditions(case, shape.member_status, shape.backend))
+            .order_by(*_order(shape, images))
+            .limit(limit),
+        )
         for case in shape.view
+        for part in parts
     ]
     if len(branches) == 1:
-        return branches[0]
-    union = sa.union_all(*(sa.select(branch.subquery()) for branch in branches)).subquery()
-    return sa.select(union).order_by(*_order(shape, union.c)).limit(limit)
+        return Statement(branches[0][1], prepare=False)
+    union = sa.union_all(*(views.of_others(case, branch) for case, branch in branches)).subquery()
+    return Statement(sa.select(union).order_by(*_order(shape, union.c)).limit(limit), prepare=False)
 
 
 def order_of(query: Query) -> tuple[tuple[str, bool], ...]:
@@ -198,6 +183,8 @@ def order_of(query: Query) -> tuple[tuple[str, bool], ...]:
     seen: dict[str, bool] = {}
     for name, ascending in keys:
         seen.setdefault(name, ascending)
+        if name == 'id':  # no two are equal
+            break
     unknown = seen.keys() - _FIELDS.keys()
     if unknown:
         raise Invalid(f'Images cannot be sorted by {sorted(unknown)[0]}')
@@ -230,39 +217,45 @@ def _impossible(condition: Condition) -> bool:
 
 
 @functools.lru_cache(maxsize=64)
-def _place(names: tuple[str, ...], everybody: bool) -> sa.Select[Any]:
+def _place(names: tuple[str, ...], everybody: bool) -> Statement:
     """The values of ``:id`` that the order looks at, if ``:me`` (or everybody) may see it."""
     image_id: sa.BindParameter[str] = sa.bindparam('id', type_=sa.String)
     me: sa.BindParameter[str] = sa.bindparam('me', type_=sa.String)
     wanted = sa.select(*(_FIELDS[name] for name in names)).where(
         images.id == image_id, images.deleted == sa.false()
     )
+    # Only what is asked for again and again: each takes memory of the server.
+    prepare = names == ('created_at', 'id')
     if everybody:
-        return wanted
+        return Statement(wanted, prepare=prepare)
     m = tables.image_members.c
     shared = sa.exists(
         sa.select(sa.literal_column('1')).where(
             m.image_id == images.id, m.member == me, m.deleted == sa.false()
         )
     )
-    return wanted.where(
-        sa.or_(
-            images.visibility.in_(['public', 'community']),
-            images.owner == me,
-            sa.and_(images.visibility == 'shared', shared),
-        )
+    seen = sa.or_(
+        views.visibility_in('public', 'community'),
+        images.owner == me,
+        # A private image of nobody is for the policy; no list but an administrator's has it.
+        sa.and_(images.owner.is_(None), images.visibility == 'shared'),
+        sa.and_(images.visibility == 'shared', shared),
     )
+    return Statement(wanted.where(seen), prepare=prepare)
 
 
 def _marker(
-    connection: Connection, ctx: RequestContext, marker: str, order: tuple[tuple[str, bool], ...]
+    connection: Connection | Direct,
+    ctx: RequestContext,
+    marker: str,
+    order: tuple[tuple[str, bool], ...],
 ) -> list[Any]:
     """The marker's values, as exact as the database has them. `Invalid` if it is not to be seen."""
     query = _place(tuple(name for name, _ in order), bool(ctx.is_admin))
-    row = connection.execute(query, {'id': marker, 'me': ctx.owner}).first()
-    if row is None:
+    found = query.rows(connection, {'id': marker, 'me': ctx.owner})
+    if not found:
         raise Invalid(f'The marker {marker} is not an image that can be listed')
-    return list(row)
+    return list(found[0])
 
 
 def _parameters(ctx: RequestContext, query: Query) -> dict[str, Any]:
@@ -283,9 +276,15 @@ def _parameters(ctx: RequestContext, query: Query) -> dict[str, Any]:
     return values
 
 
-def list_images(connection: Connection, ctx: RequestContext, query: Query) -> Page:
-    """One page. At most three statements: the marker's values, the page, what belongs to it."""
-    view = _view(ctx, query.visibility)
+def list_images(
+    connection: Connection | Direct, ctx: RequestContext, query: Query, seconds: float = 0
+) -> Page:
+    """One page. At most three statements: the marker's values, the page, what belongs to it.
+
+    `LimitExceeded` when the database cannot find the page within `seconds` (0: no limit).
+    """
+    owners = [c.value for c in query.conditions if c.field == 'owner' and c.op == 'eq']
+    view = views.view(ctx, query.visibility, owners[0] if owners else None)
     order = order_of(query)
     after = None
     values = _parameters(ctx, query)
@@ -300,12 +299,20 @@ def list_images(connection: Connection, ctx: RequestContext, query: Query) -> Pa
         view,
         query.member_status != 'all',
         tuple((c.field, c.op, len(c.value) if c.op == 'in' else 1) for c in query.conditions),
-        len(query.properties),
+        tuple(len(value) < tables.BEGINNING for value in query.properties.values()),
         len(query.tags),
         order,
         after,
     )
-    page = connection.execute(statement(shape), values).fetchall()
+    try:
+        page = statement(shape).limited(connection, values, seconds)
+    except Exception as ex:
+        if limits.passed(ex):
+            raise LimitExceeded(
+                f'The images asked for were not found within {seconds:g} seconds; ask with a '
+                'filter that fewer images match, or in the default order'
+            ) from None
+        raise
     if not page:
         return Page((), False, None)
     return Page(_complete(connection, page), len(page) >= query.limit, page[-1][0])
@@ -315,20 +322,21 @@ def list_images(connection: Connection, ctx: RequestContext, query: Query) -> Pa
 
 
 @functools.lru_cache(maxsize=4)
-def _belongings(backend: str) -> Any:
+def _belongings(backend: str) -> Statement:
     ids: Any
     if backend == 'postgresql':
         array: Any = sa.bindparam('ids', type_=sa.ARRAY(sa.String))
-        return sa.union_all(*rows.parts(lambda column: column == sa.any_(array)))
+        parts = rows.parts(lambda column: column == sa.any_(array))
+        return Statement(sa.union_all(*parts), prepare=True)
     if backend == 'sqlite':
         each = sa.func.json_each(sa.bindparam('ids', type_=sa.String)).table_valued('value')
         ids = sa.select(each.c.value)
     else:
         ids = sa.bindparam('ids', expanding=True)
-    return sa.union_all(*rows.parts(lambda column: column.in_(ids)))
+    return Statement(sa.union_all(*rows.parts(lambda column: column.in_(ids))), prepare=False)
 
 
-def _complete(connection: Connection, page: Any) -> tuple[Image, ...]:
+def _complete(connection: Connection | Direct, page: Any) -> tuple[Image, ...]:
     ids: Any = [row[0] for row in page]
     if connection.dialect.name == 'sqlite':
         ids = json.dumps(ids)
@@ -336,9 +344,9 @@ def _complete(connection: Connection, page: Any) -> tuple[Image, ...]:
     tags: dict[str, list[str]] = {}
     locations: dict[str, list[Location]] = {}
     metadata = rows.metadata
-    for kind, image_id, number, key, value, meta in connection.execute(
-        _belongings(connection.dialect.name), {'ids': ids}
-    ).fetchall():
+    for kind, image_id, number, key, value, meta in _belongings(connection.dialect.name).rows(
+        connection, {'ids': ids}
+    ):
         if kind == rows.PROPERTY:
             properties.setdefault(image_id, {})[key] = value
         elif kind == rows.TAG:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import Any
 
 import sqlalchemy as sa
@@ -83,13 +84,14 @@ def update_member(
 
 def remove_member(
     connection: Connection, ctx: RequestContext, image_id: str, member_id: str
-) -> None:
+) -> Member:
     image = rows.fetch_locked(connection, ctx, image_id)
-    _find(connection, ctx, image, member_id)
+    member = _find(connection, ctx, image, member_id)
     now = rows.utcnow()
     connection.execute(
         _change(image_id, member_id).values(deleted=True, deleted_at=now, updated_at=now)
     )
+    return dataclasses.replace(member, updated_at=now.replace(microsecond=0))
 
 
 def _sees_all(ctx: RequestContext, image: Image) -> bool:

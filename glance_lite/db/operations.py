@@ -2,18 +2,17 @@
 """The commit protocol: an upload or a delete is claimed, then committed or aborted.
 
 A row in ``gl_operations`` says who works on an image since when, and keeps what a recovery
-needs. The row goes in the same transaction that ends the operation, so as long as it is there
-nothing has been decided, and once it is gone (or taken by a sweeper) whoever claimed it has
-lost it.
+needs. The row of a success goes in the same transaction as the success, so as long as it is
+there in state `RUNNING` nothing has been decided. Whoever gives an upload up, its owner or a
+sweeper, writes a state of its own into the row first; from then on nobody else can commit, and
+the row stays until the bytes are gone.
 """
 
 from __future__ import annotations
 
 import dataclasses
 import json
-import os
-import pathlib
-import socket
+import secrets
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
@@ -24,8 +23,9 @@ from sqlalchemy.sql.functions import GenericFunction
 from glance_lite.context import RequestContext
 from glance_lite.db import images as image_rows
 from glance_lite.db import riders, rows, tables
-from glance_lite.errors import Conflict, Gone, ImageNotFound
-from glance_lite.model import Image, Operation, Stored
+from glance_lite.errors import Conflict, Gone, ImageNotFound, Invalid
+from glance_lite.model import FAILED_UPLOAD, Image, Location, Operation, Stored
+from glance_lite.process import Process
 
 if TYPE_CHECKING:
     from glance_lite.stream import Upload
@@ -60,21 +60,6 @@ def _now_mysql(element: Any, compiler: Any, **kw: Any) -> str:
     return 'UTC_TIMESTAMP()'
 
 
-@dataclasses.dataclass(frozen=True)
-class Process:
-    """Which process on which host since which boot: a dead one is recognised at once."""
-
-    host: str
-    boot_id: str
-    pid: int
-
-    @classmethod
-    def this(cls) -> Process:
-        boot = pathlib.Path('/proc/sys/kernel/random/boot_id')
-        boot_id = boot.read_text().strip() if boot.exists() else ''
-        return cls(socket.gethostname(), boot_id, os.getpid())
-
-
 def insert(
     connection: Connection, ctx: RequestContext, process: Process, image_id: str, **values: Any
 ) -> int:
@@ -94,13 +79,27 @@ def insert(
     return int(key[0])
 
 
-def take(connection: Connection, serial: int) -> bool:
-    """Remove our own operation row; False when a sweeper has it."""
-    mine = sa.and_(operations.serial == serial, operations.state == RUNNING)
-    return bool(connection.execute(sa.delete(tables.operations).where(mine)).rowcount)
+def end(connection: Connection, claim: Operation) -> bool:
+    """Remove the row of an operation we hold; False when somebody else has it."""
+    return bool(connection.execute(sa.delete(tables.operations).where(held(claim))).rowcount)
 
 
-def _change_image(connection: Connection, image_id: str, *before: str, **values: Any) -> bool:
+def held(claim: Operation) -> Any:
+    return sa.and_(operations.serial == claim.serial, operations.state == claim.state)
+
+
+def take(connection: Connection, found: Operation, **values: Any) -> Operation | None:
+    """Make an operation ours alone, by compare-and-set; None when somebody else was quicker."""
+    state = f'swept {secrets.token_hex(6)}'
+    mine = sa.update(tables.operations).where(held(found))
+    if found.heartbeat is not None:
+        mine = mine.where(operations.heartbeat == found.heartbeat)
+    if not connection.execute(mine.values(state=state, heartbeat=db_now(), **values)).rowcount:
+        return None
+    return dataclasses.replace(found, state=state, heartbeat=None)
+
+
+def change_image(connection: Connection, image_id: str, *before: str, **values: Any) -> bool:
     """Write to a live image that has one of the statuses; whether there was one."""
     change = sa.update(tables.images).where(
         images.id == image_id, images.deleted == sa.false(), images.status.in_(before)
@@ -109,7 +108,34 @@ def _change_image(connection: Connection, image_id: str, *before: str, **values:
     return bool(connection.execute(change.values(**values)).rowcount)
 
 
+def note_removal(
+    connection: Connection,
+    ctx: RequestContext,
+    process: Process,
+    image: Image,
+    removed: tuple[Location, ...],
+    kind: str,
+    kept: dict[str, Any],
+) -> Operation:
+    """An operation row that keeps what is to be removed, beside what `kept` says."""
+    kept['locations'] = [
+        {'id': found.id, 'url': found.url, 'metadata': dict(found.metadata)} for found in removed
+    ]
+    serial = insert(connection, ctx, process, image.id, kind=kind, kept=json.dumps(kept))
+    return Operation(serial, image.id, image.id, image, removed, kind=kind)
+
+
 # --- uploads
+
+_ID: sa.BindParameter[str] = sa.bindparam('id', type_=sa.String)
+#: Why an upload must not use the image's id as its name: an old one was swept, or is not yet over.
+_FENCES = sa.union_all(
+    sa.select(failures.image_id).where(failures.image_id == _ID, failures.fenced == sa.true()),
+    sa.select(operations.image_id).where(
+        operations.image_id == _ID,
+        operations.serial != sa.bindparam('mine', type_=sa.BigInteger),
+    ),
+)
 
 
 def claim_upload(
@@ -120,51 +146,50 @@ def claim_upload(
     source: Upload,
     store: str | None,
 ) -> Operation:
-    """queued -> saving. `Conflict`: another has it, it has data, or its formats are unset."""
+    """queued -> saving. `Conflict`: another has it, it has data. `Invalid`: formats."""
     image = rows.fetch_locked(connection, ctx, image_id)
     if image.status != 'queued':
         raise Conflict(f'An image in status {image.status} takes no data')
     if not image.disk_format or not image.container_format:
-        raise Conflict('disk_format and container_format must be set before data is sent')
+        raise Invalid('disk_format and container_format must be set before data is sent')
     size = {} if source.size is None else {'size': source.size}
-    if not _change_image(connection, image_id, 'queued', status='saving', **size):
+    if not change_image(connection, image_id, 'queued', status='saving', **size):
         raise Conflict('The image has just been changed by somebody else')
     serial = insert(connection, ctx, process, image_id, kind='upload', store=store)
     name = image_id
-    fence = sa.select(failures.fenced).where(failures.image_id == image_id)
-    if connection.execute(fence).scalar():
-        # Whoever was swept may wake up and write under the old name: that must not be ours.
+    # Whoever was swept may wake up and write under the old name, and as long as there is a row
+    # something under the old name may be removed: it must not be ours.
+    if connection.execute(_FENCES, {'id': image_id, 'mine': serial}).first():
         name = f'{image_id}-{serial}'
         connection.execute(
             sa.update(tables.operations).where(operations.serial == serial).values(name=name)
         )
+    if FAILED_UPLOAD in image.properties:
+        image_rows.remove_properties(connection, image_id, [FAILED_UPLOAD], rows.utcnow())
     riders.claim(connection, source.riders, riders.Ride(image_id, serial))
-    return Operation(serial, image.replace(status='saving', **size), name)
+    claimed = image.replace(status='saving', **size)
+    return Operation(serial, image_id, name, claimed, store=store)
 
 
 def confirm_upload(connection: Connection, claim: Operation, source: Upload) -> None:
     """All bytes are in and none is released yet. `Gone`, `LimitExceeded`."""
-    alive = (
-        sa.update(tables.operations)
-        .where(operations.serial == claim.serial, operations.state == RUNNING)
-        .values(heartbeat=db_now())
-    )
+    alive = sa.update(tables.operations).where(held(claim)).values(heartbeat=db_now())
     if not connection.execute(alive).rowcount:
         raise Gone('The upload took too long and was given up')
     status = sa.select(images.status).where(
-        images.id == claim.image.id, images.deleted == sa.false()
+        images.id == claim.image_id, images.deleted == sa.false()
     )
     if connection.execute(status).scalar() != 'saving':
         raise Gone('The image was deleted during the upload')
-    ride = riders.Ride(claim.image.id, claim.serial, source.count)
+    ride = riders.Ride(claim.image_id, claim.serial, source.count)
     riders.confirm(connection, source.riders, ride)
 
 
 def commit_upload(connection: Connection, claim: Operation, stored: Stored) -> Image:
     """saving -> active, with its location. `Gone`: deleted, or the claim was swept."""
-    image_id = claim.image.id
+    image_id = claim.image_id
     now = rows.utcnow()
-    active = _change_image(
+    active = change_image(
         connection,
         image_id,
         'saving',
@@ -174,7 +199,7 @@ def commit_upload(connection: Connection, claim: Operation, stored: Stored) -> I
     )
     if not active:
         raise Gone('The image was deleted during the upload')
-    if not take(connection, claim.serial):
+    if not end(connection, claim):
         raise Gone('The upload took too long and was given up')
     metadata = dict(stored.metadata)
     if stored.store is not None:
@@ -198,47 +223,22 @@ def commit_upload(connection: Connection, claim: Operation, stored: Stored) -> I
     return found[0]
 
 
-def abort_upload(connection: Connection, claim: Operation, reason: str) -> None:
-    """saving -> queued, with a reason to read. Nothing if the claim was swept meanwhile."""
-    if take(connection, claim.serial):
-        _give_back(connection, claim.image.id, claim.serial, reason, fenced=False)
+def abort_upload(connection: Connection, claim: Operation, reason: str) -> Operation | None:
+    """saving -> queued, with a reason to read. None, and nothing, if it is not ours any more.
 
-
-def _give_back(
-    connection: Connection, image_id: str, serial: int, reason: str, fenced: bool
-) -> None:
-    riders.end(connection, serial)
-    nothing = dict.fromkeys(image_rows.OF_DATA)
-    if not _change_image(connection, image_id, 'saving', status='queued', **nothing):
-        return  # deleted by somebody: there is nobody to tell
-    note = {'reason': reason[:1000], 'at': db_now()}
-    if fenced:
-        note['fenced'] = True
-    known = sa.update(tables.failures).where(failures.image_id == image_id).values(**note)
-    if not connection.execute(known).rowcount:
-        new = sa.insert(tables.failures)
-        connection.execute(new.values(image_id=image_id, **{'fenced': False, **note}))
-
-
-def sweep_upload(connection: Connection, serial: int, taken_by: Process, reason: str) -> str | None:
-    """Take a dead upload away from its owner; the name under which bytes may lie, or None.
-
-    From here on the owner's confirm and commit raise `Gone`, the image is queued again and the
-    next upload has a name of its own. The row stays, for whoever removes the bytes.
+    The row stays, taken by ourselves, until the bytes are gone: should we not get so far, a
+    sweeper does.
     """
-    mine = sa.and_(operations.serial == serial, operations.state == RUNNING)
-    state = f'swept by {taken_by.host}:{taken_by.pid}'[:20]
-    take = sa.update(tables.operations).where(mine, operations.kind == 'upload')
-    if not connection.execute(take.values(state=state, heartbeat=db_now())).rowcount:
-        return None
-    row = connection.execute(
-        sa.select(operations.image_id, operations.name).where(operations.serial == serial)
-    ).one()
-    _give_back(connection, row.image_id, serial, reason, fenced=True)
-    return str(row.name)
+    left = take(connection, claim)
+    if left is not None:
+        give_back(connection, left, reason)
+    return left
 
 
-def failure(connection: Connection, image_id: str) -> str | None:
-    """Why the last upload of a queued image came to nothing."""
-    reason = sa.select(failures.reason).where(failures.image_id == image_id)
-    return connection.execute(reason).scalar()
+def give_back(connection: Connection, left: Operation, reason: str) -> None:
+    riders.end(connection, left.serial)
+    nothing = dict.fromkeys(image_rows.OF_DATA)
+    # Unless it was deleted by somebody, when there is nobody to tell.
+    if change_image(connection, left.image_id, 'saving', status='queued', **nothing):
+        told = {FAILED_UPLOAD: reason[:1000]}
+        image_rows.insert_properties(connection, left.image_id, told, rows.utcnow())

@@ -14,9 +14,10 @@ from sqlalchemy.engine import Connection
 
 from glance_lite.context import RequestContext
 from glance_lite.db import images as image_rows
-from glance_lite.db import operations, rows, tables
+from glance_lite.db import imports, operations, rows, tables
 from glance_lite.errors import Conflict, Forbidden, NotFound
-from glance_lite.model import Image, Location, Operation
+from glance_lite.model import Location, Operation
+from glance_lite.process import Process
 
 images = tables.images.c
 locations = tables.image_locations.c
@@ -26,7 +27,7 @@ _WITH_IMAGE = (tables.image_properties, tables.image_tags, tables.image_members)
 
 
 def claim_delete(
-    connection: Connection, ctx: RequestContext, process: operations.Process, image_id: str
+    connection: Connection, ctx: RequestContext, process: Process, image_id: str
 ) -> Operation:
     """The image and all its rows become deleted. `Forbidden`: protected. `Conflict`."""
     image = rows.fetch_locked(connection, ctx, image_id)
@@ -52,15 +53,17 @@ def claim_delete(
             kept['rows'][table.name] = list(ids)
         connection.execute(sa.update(table).where(live).values(**gone))
     connection.execute(sa.delete(tables.failures).where(tables.failures.c.image_id == image_id))
+    if imports.may_be_under_way(image):
+        imports.cancel(connection, image, for_good=not image.locations)
     if not image.locations:
-        return Operation(0, image, image_id)
-    return _noted(connection, ctx, process, image, image.locations, 'delete', kept)
+        return Operation(0, image_id, image_id, kind='delete')
+    return operations.note_removal(connection, ctx, process, image, image.locations, 'delete', kept)
 
 
 def claim_location(
     connection: Connection,
     ctx: RequestContext,
-    process: operations.Process,
+    process: Process,
     image_id: str,
     location_id: int,
 ) -> Operation:
@@ -81,33 +84,28 @@ def claim_location(
     )
     touch = sa.update(tables.images).where(images.id == image_id)
     connection.execute(touch.values(updated_at=now))
-    return _noted(connection, ctx, process, image, chosen, 'location', {})
+    return operations.note_removal(connection, ctx, process, image, chosen, 'location', {})
 
 
-def _noted(
-    connection: Connection,
-    ctx: RequestContext,
-    process: operations.Process,
-    image: Image,
-    removed: tuple[Location, ...],
-    kind: str,
-    kept: dict[str, Any],
-) -> Operation:
-    kept['locations'] = [
-        {'id': found.id, 'url': found.url, 'metadata': dict(found.metadata)} for found in removed
-    ]
-    serial = operations.insert(connection, ctx, process, image.id, kind=kind, kept=json.dumps(kept))
-    return Operation(serial, image, image.id, removed)
+def noted(kept: str) -> tuple[Location, ...]:
+    """The locations whose bytes are to go, from the note of a claim."""
+    return tuple(
+        Location(found['id'], found['url'], found['metadata'])
+        for found in json.loads(kept)['locations']
+    )
 
 
 def commit_delete(connection: Connection, claim: Operation) -> None:
     """The bytes are gone: so is the note. A claim without data has none (serial 0)."""
-    if claim.serial:
-        operations.take(connection, claim.serial)
+    if claim.serial and operations.end(connection, claim) and claim.kind == 'delete':
+        imports.end_all(connection, claim.image_id)
 
 
 def abort_delete(connection: Connection, claim: Operation) -> None:
-    """Bring back what `claim_delete` or `claim_location` took, unless somebody has purged it."""
+    """Bring back what `claim_delete` or `claim_location` took, unless somebody has purged it.
+
+    Of the locations only those of `claim` come back: what is removed is removed.
+    """
     if not claim.serial:
         return
     row = connection.execute(
@@ -115,12 +113,12 @@ def abort_delete(connection: Connection, claim: Operation) -> None:
             tables.operations.c.serial == claim.serial
         )
     ).first()
-    if row is None or not operations.take(connection, claim.serial):
+    if row is None or not operations.end(connection, claim):
         return
     kept = json.loads(row.kept)
     now = rows.utcnow()
     back: dict[str, Any] = {'deleted': False, 'deleted_at': None, 'updated_at': now}
-    restored = sa.update(tables.images).where(images.id == claim.image.id)
+    restored = sa.update(tables.images).where(images.id == claim.image_id)
     if row.kind == 'delete':
         restored = restored.where(images.deleted == sa.true(), images.status == 'deleted')
         values = {'status': kept['status'], **back}
@@ -129,7 +127,7 @@ def abort_delete(connection: Connection, claim: Operation) -> None:
         values = {'updated_at': now}
     if not connection.execute(restored.values(**values)).rowcount:
         return
-    ids = [found['id'] for found in kept['locations']]
+    ids = [found.id for found in claim.locations]
     connection.execute(
         sa.update(tables.image_locations)
         .where(locations.id.in_(ids))
@@ -139,3 +137,4 @@ def abort_delete(connection: Connection, claim: Operation) -> None:
         chosen = kept.get('rows', {}).get(table.name)
         if chosen:
             connection.execute(sa.update(table).where(table.c.id.in_(chosen)).values(**back))
+    imports.resume(connection, claim.image_id)

@@ -75,7 +75,7 @@ class Reservations(Handler):
         mine = sa.and_(r.serial == (ride.serial or 0), r.project == project)
         if ride.serial is not None:
             connection.execute(sa.delete(tables.reservations).where(mine))
-        used = usage(connection, rider.project) + reserved(connection, rider.project)
+        used = taken(connection, rider.project)
         if used + amount > rider.limit:
             raise LimitExceeded(
                 f'The project has {max(0, rider.limit - used)} of {rider.limit} bytes left; '
@@ -121,19 +121,25 @@ def _hold(connection: Connection, project: str) -> None:
         connection.execute(hold)
 
 
-def usage(connection: Connection, project: str | None) -> int:
+def taken(connection: Connection, project: str | None) -> int:
+    """Bytes a project uses or has reserved.
+
+    One statement: a commit turns a reservation into a location, and between two statements it
+    would be counted as neither.
+    """
+    used, promised = _used(project).scalar_subquery(), _promised(project).scalar_subquery()
+    return int(connection.execute(sa.select(used + promised)).scalar_one())
+
+
+def _used(project: str | None) -> sa.Select[tuple[int]]:
     """Bytes the project's images take: size times live locations, over those not deleted."""
     i, at = tables.images.c, tables.image_locations.c
     owned = i.owner.is_(None) if project is None else i.owner == project
-    total = sa.select(sa.func.coalesce(sa.func.sum(i.size), 0)).where(
+    return sa.select(sa.func.coalesce(sa.func.sum(i.size), 0)).where(
         owned, i.deleted == sa.false(), at.image_id == i.id, at.deleted == sa.false()
     )
-    return int(connection.execute(total).scalar_one())
 
 
-def reserved(connection: Connection, project: str | None) -> int:
+def _promised(project: str | None) -> sa.Select[tuple[int]]:
     r = tables.reservations.c
-    total = sa.select(sa.func.coalesce(sa.func.sum(r.amount), 0)).where(
-        r.project == (project or '')
-    )
-    return int(connection.execute(total).scalar_one())
+    return sa.select(sa.func.coalesce(sa.func.sum(r.amount), 0)).where(r.project == (project or ''))

@@ -19,6 +19,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from glance_lite.db import tables
+from glance_lite.db.statements import Direct, Statement
 from glance_lite.errors import ImageNotFound
 from glance_lite.model import EMPTY, Image, Location
 
@@ -110,8 +111,7 @@ def _one() -> sa.CompoundSelect[Any]:
     return sa.union_all(image, *others, membership)
 
 
-#: Compiled once per engine by SQLAlchemy's cache: the object is the key.
-ONE = _one()
+ONE = Statement(_one(), prepare=True)
 
 
 @functools.lru_cache(maxsize=256)
@@ -133,26 +133,30 @@ def make_image(
     locations: list[Location],
 ) -> Image:
     """`row` has the `COLUMNS`."""
-    *fields, created, updated = row
+    created, updated = row[-2:]
     if len(locations) > 1:
         locations.sort(key=_by_id)
-    return Image(
-        *fields,
+    build: Any = Image
+    image: Image = build(
+        *row[:-2],
         created.replace(microsecond=0),
         (updated or created).replace(microsecond=0),
         properties,
         tuple(sorted(set(tags))) if tags else (),
         tuple(locations),
     )
+    return image
 
 
 def _by_id(location: Location) -> int:
     return location.id
 
 
-def load(connection: Connection, image_id: str, project: str | None) -> tuple[Image, bool] | None:
+def load(
+    connection: Connection | Direct, image_id: str, project: str | None
+) -> tuple[Image, bool] | None:
     """The live image and whether `project` is a member of it; None when there is none."""
-    rows = connection.execute(ONE, {'id': image_id, 'project': project}).fetchall()
+    rows = ONE.rows(connection, {'id': image_id, 'project': project})
     head: Any = None
     properties: dict[str, str | None] = {}
     tags: list[str] = []
@@ -177,7 +181,8 @@ def load(connection: Connection, image_id: str, project: str | None) -> tuple[Im
 
 def visible(ctx: RequestContext, image: Image, member: bool) -> bool:
     """Whether the caller may see an image whose id it knows."""
-    if ctx.is_admin or image.visibility in ('public', 'community'):
+    # What belongs to nobody is for the policy alone, or who has no project could not use its own.
+    if ctx.is_admin or image.owner is None or image.visibility in ('public', 'community'):
         return True
     project = ctx.owner
     if project is None:
@@ -185,7 +190,7 @@ def visible(ctx: RequestContext, image: Image, member: bool) -> bool:
     return image.owner == project or (member and image.visibility == 'shared')
 
 
-def fetch(connection: Connection, ctx: RequestContext, image_id: str) -> Image:
+def fetch(connection: Connection | Direct, ctx: RequestContext, image_id: str) -> Image:
     """The image if the caller may see it. `ImageNotFound` otherwise."""
     found = load(connection, image_id, ctx.owner)
     if found is None or not visible(ctx, *found):
@@ -194,18 +199,27 @@ def fetch(connection: Connection, ctx: RequestContext, image_id: str) -> Image:
 
 
 #: Holds the image's row until the end of the transaction (SQLite has one writer anyway).
-LOCK = (
+LOCK = Statement(
     sa.select(images.id)
     .where(images.id == sa.bindparam('id', type_=sa.String), images.deleted == sa.false())
-    .with_for_update()
+    .with_for_update(),
+    prepare=True,
 )
 
 
 def fetch_locked(connection: Connection, ctx: RequestContext, image_id: str) -> Image:
     """As `fetch`, and nobody else changes the image until the end of the transaction."""
     if connection.dialect.name != 'sqlite':
-        connection.execute(LOCK, {'id': image_id})
+        LOCK.rows(connection, {'id': image_id})
     return fetch(connection, ctx, image_id)
+
+
+def exact(backend: str, column: Any) -> Any:
+    """`column`, to be compared as it is written.
+
+    MySQL and MariaDB else take Secret, sécret and secret with a blank behind it for one word.
+    """
+    return sa.cast(column, sa.LargeBinary) if backend == 'mysql' else column
 
 
 def utcnow() -> datetime.datetime:

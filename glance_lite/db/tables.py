@@ -29,7 +29,7 @@ GLANCE_REVISION = '2024_1_contract01'
 glance = sa.MetaData()
 own = sa.MetaData()
 
-_MYSQL = {'mysql_engine': 'InnoDB', 'mysql_charset': 'utf8mb3'}
+_MYSQL: Any = {'mysql_engine': 'InnoDB', 'mysql_charset': 'utf8mb3'}
 #: SQLite numbers rows by itself only when the key is called INTEGER.
 _Serial = BigInteger().with_variant(Integer(), 'sqlite')
 #: Glance's last rebuild of ``images`` in SQLite turned BIGINT into INTEGER (the same there).
@@ -52,7 +52,7 @@ def _soft(checked: str = 'all') -> list[Column[Any]]:
     return [*_times(), Column('deleted_at', DateTime), deleted]
 
 
-def _table(name: str, *items: Any) -> sa.Table:
+def _table(name: str, *items: Any) -> Any:
     return sa.Table(name, glance, *items, **_MYSQL)
 
 
@@ -199,7 +199,7 @@ metadef_namespace_resource_types = _table(
 )
 
 
-def _in_namespace(name: str, *columns: Column[Any]) -> sa.Table:
+def _in_namespace(name: str, *columns: Column[Any]) -> Any:
     return _table(
         name,
         Column('id', Integer, primary_key=True),
@@ -307,13 +307,36 @@ failures = sa.Table(
     **_MYSQL,
 )
 
-#: Additional indexes on Glance's tables, for lists: name -> (table, columns).
+#: Additional indexes on Glance's tables, for lists: name -> (table, columns). Columns behind ``id``
+#: are there so that rows of others are passed over within the index.
 INDEXES: dict[str, tuple[str, tuple[str, ...]]] = {
-    'gl_images_all': ('images', ('deleted', 'os_hidden', 'created_at', 'id')),
+    'gl_images_time': ('images', ('deleted', 'os_hidden', 'created_at', 'id', 'visibility')),
     'gl_images_visibility': (
         'images',
         ('deleted', 'visibility', 'os_hidden', 'created_at', 'id'),
     ),
-    'gl_images_owner': ('images', ('deleted', 'owner', 'os_hidden', 'created_at', 'id')),
+    'gl_images_project': (
+        'images',
+        ('deleted', 'owner', 'os_hidden', 'created_at', 'id', 'visibility'),
+    ),
     'gl_image_members_member': ('image_members', ('member', 'deleted', 'status', 'image_id')),
+}
+
+_BEHIND = ('os_hidden', 'created_at', 'id', 'owner', 'visibility')
+#: What lists are sorted by besides time, owner and id.
+SORTED = ('name', 'status', 'disk_format', 'container_format', 'size', 'updated_at')
+
+#: The same for filters and other orders, not in SQLite. Of a property's value only the beginning
+#: is in the index.
+FILTER_INDEXES: dict[str, tuple[str, tuple[str, ...]]] = {
+    'gl_image_properties_value': ('image_properties', ('name', 'value')),
+    'gl_image_tags_value': ('image_tags', ('value', 'image_id')),
+    **{f'gl_images_{name}': ('images', ('deleted', name, *_BEHIND)) for name in SORTED},
+}
+BEGINNING = 64
+
+#: In PostgreSQL alone, of the images that have an unusual value (the migration says which).
+UNUSUAL_INDEXES: dict[str, tuple[str, tuple[str, ...]]] = {
+    f'gl_images_{name}': ('images', ('deleted', name, *_BEHIND))
+    for name in ('protected', 'os_hash_algo', 'min_disk', 'min_ram', 'virtual_size')
 }

@@ -10,22 +10,23 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from glance_lite.errors import Forbidden
-from glance_lite.layer import Layer
+from glance_lite.metadefs.auth import MetadefAuth, may_write
 from glance_lite.model import RESERVED_PREFIX, Changes
 
 if TYPE_CHECKING:
     from glance_lite.context import RequestContext
-    from glance_lite.model import Image, Member
+    from glance_lite.model import Image, Member, NewLocation
     from glance_lite.stream import Upload
+    from glance_lite.tasks import NewTask, Task
 
 
-class Auth(Layer):
+class Auth(MetadefAuth):
     """Anonymous callers change nothing, and images belong to whoever made them."""
 
     outside_of = ('property_protection', 'notifier', 'policy', 'quota', 'location', 'db')
 
     def create_image(self, ctx: RequestContext, changes: Changes) -> Image:
-        _may_write(ctx)
+        may_write(ctx)
         _refuse_reserved(changes)
         fields = changes.fields
         if 'owner' not in fields:
@@ -35,51 +36,53 @@ class Auth(Layer):
         return self.next.create_image(ctx, changes)
 
     def update_image(self, ctx: RequestContext, image_id: str, changes: Changes) -> Image:
-        _may_write(ctx)
+        may_write(ctx)
         _refuse_reserved(changes)
         if 'owner' in changes.fields and not ctx.is_admin:
             # Whoever may not see it must not learn that it is there.
-            image = self.next.peek(ctx, image_id)
-            if changes.fields['owner'] != image.owner:
-                raise Forbidden('Only an administrator changes the owner of an image')
+            self.next.get_image(ctx, image_id)
+            raise Forbidden('Only an administrator sets the owner of an image')
         return self.next.update_image(ctx, image_id, changes)
 
     def delete_image(self, ctx: RequestContext, image_id: str) -> None:
-        _may_write(ctx)
+        may_write(ctx)
         self.next.delete_image(ctx, image_id)
 
-    def set_active(self, ctx: RequestContext, image_id: str, active: bool) -> None:
-        _may_write(ctx)
-        self.next.set_active(ctx, image_id, active)
+    def set_active(self, ctx: RequestContext, image_id: str, active: bool) -> Image:
+        may_write(ctx)
+        return self.next.set_active(ctx, image_id, active)
 
     def upload(
         self, ctx: RequestContext, image_id: str, source: Upload, store: str | None
     ) -> Image:
-        _may_write(ctx)
+        may_write(ctx)
         return self.next.upload(ctx, image_id, source, store)
 
     def delete_from_store(self, ctx: RequestContext, image_id: str, store: str) -> None:
-        _may_write(ctx)
+        may_write(ctx)
         self.next.delete_from_store(ctx, image_id, store)
 
+    def add_location(self, ctx: RequestContext, image_id: str, new: NewLocation) -> None:
+        may_write(ctx)
+        self.next.add_location(ctx, image_id, new)
+
     def add_member(self, ctx: RequestContext, image_id: str, member_id: str) -> Member:
-        _may_write(ctx)
+        may_write(ctx)
         return self.next.add_member(ctx, image_id, member_id)
 
     def update_member(
         self, ctx: RequestContext, image_id: str, member_id: str, status: str
     ) -> Member:
-        _may_write(ctx)
+        may_write(ctx)
         return self.next.update_member(ctx, image_id, member_id, status)
 
-    def remove_member(self, ctx: RequestContext, image_id: str, member_id: str) -> None:
-        _may_write(ctx)
-        self.next.remove_member(ctx, image_id, member_id)
+    def remove_member(self, ctx: RequestContext, image_id: str, member_id: str) -> Member:
+        may_write(ctx)
+        return self.next.remove_member(ctx, image_id, member_id)
 
-
-def _may_write(ctx: RequestContext) -> None:
-    if ctx.read_only:
-        raise Forbidden('Anonymous callers may only read')
+    def create_task(self, ctx: RequestContext, task: NewTask) -> Task:
+        may_write(ctx)
+        return self.next.create_task(ctx, task)
 
 
 def _refuse_reserved(changes: Changes) -> None:

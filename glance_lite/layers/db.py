@@ -3,19 +3,59 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from glance_lite.db import engine, images, lists, members, operations, removals, rows
+from glance_lite.db import (
+    engine,
+    images,
+    imports,
+    lists,
+    members,
+    metadef_lists,
+    metadef_writes,
+    metadefs,
+    operations,
+    orphans,
+    removals,
+    rows,
+    sweeps,
+)
+from glance_lite.db import (
+    tasks as task_rows,
+)
 from glance_lite.layer import Layer, Parts
+from glance_lite.process import Process
 
 if TYPE_CHECKING:
     from glance_lite.context import RequestContext
-    from glance_lite.model import Changes, Image, Member, Operation, Page, Query, Stored
+    from glance_lite.metadefs.model import (
+        Association,
+        Definition,
+        Namespace,
+        NamespacePage,
+        NamespaceQuery,
+        Paging,
+        Tag,
+    )
+    from glance_lite.model import (
+        Changes,
+        Digests,
+        Image,
+        Location,
+        Member,
+        NewLocation,
+        Operation,
+        Page,
+        Query,
+        Relocation,
+        Stored,
+    )
     from glance_lite.stream import Upload
+    from glance_lite.tasks import NewTask, Task, TaskPage, TaskQuery
 
 P = ParamSpec('P')
 T = TypeVar('T')
@@ -25,7 +65,7 @@ class Database(Layer):
     """Reads and writes rows, and decides who may see which image."""
 
     database: engine.Database
-    process: operations.Process
+    process: Process
 
     def __init__(self, parts: Parts) -> None:
         engine.database_url(parts.conf)  # a bad url stops the start
@@ -33,7 +73,7 @@ class Database(Layer):
 
     def start(self) -> None:
         """Make the engine; it connects with the first request."""
-        self.process = operations.Process.this()
+        self.process = Process.this()
         self.database = engine.Database(self._conf)
 
     def stop(self) -> None:
@@ -59,14 +99,17 @@ class Database(Layer):
     def get_image(self, ctx: RequestContext, image_id: str) -> Image:
         image: Image | None = ctx.rows.get(image_id)
         if image is None:
-            image = self.database.read(lambda connection: rows.fetch(connection, ctx, image_id))
+            image = self.database.query(lambda connection: rows.fetch(connection, ctx, image_id))
             ctx.rows[image_id] = image
         return image
 
     peek = get_image
 
     def list_images(self, ctx: RequestContext, query: Query) -> Page:
-        return self.database.read(lambda connection: lists.list_images(connection, ctx, query))
+        seconds = self.database.list_timeout
+        return self.database.query(
+            lambda connection: lists.list_images(connection, ctx, query, seconds)
+        )
 
     def create_image(self, ctx: RequestContext, changes: Changes) -> Image:
         return self._write(ctx, images.create, ctx, changes)
@@ -74,8 +117,8 @@ class Database(Layer):
     def update_image(self, ctx: RequestContext, image_id: str, changes: Changes) -> Image:
         return self._write(ctx, images.update, ctx, image_id, changes)
 
-    def set_active(self, ctx: RequestContext, image_id: str, active: bool) -> None:
-        self._write(ctx, images.set_active, ctx, image_id, active)
+    def set_active(self, ctx: RequestContext, image_id: str, active: bool) -> Image:
+        return self._write(ctx, images.set_active, ctx, image_id, active)
 
     # --- members
 
@@ -97,8 +140,29 @@ class Database(Layer):
     ) -> Member:
         return self._write(ctx, members.update_member, ctx, image_id, member_id, status)
 
-    def remove_member(self, ctx: RequestContext, image_id: str, member_id: str) -> None:
-        self._write(ctx, members.remove_member, ctx, image_id, member_id)
+    def remove_member(self, ctx: RequestContext, image_id: str, member_id: str) -> Member:
+        return self._write(ctx, members.remove_member, ctx, image_id, member_id)
+
+    # --- tasks, and who is let in
+
+    def create_task(self, ctx: RequestContext, task: NewTask) -> Task:
+        return self._write(ctx, task_rows.create, ctx, task, self._conf.task.task_time_to_live)
+
+    def get_task(self, ctx: RequestContext, task_id: str) -> Task:
+        return self.database.read(lambda connection: task_rows.get(connection, ctx, task_id))
+
+    def list_tasks(self, ctx: RequestContext, tasks: TaskQuery) -> TaskPage:
+        return self.database.read(lambda connection: task_rows.list_tasks(connection, ctx, tasks))
+
+    def list_image_tasks(self, ctx: RequestContext, image_id: str) -> tuple[Task, ...]:
+        return self.database.read(lambda connection: task_rows.of_image(connection, ctx, image_id))
+
+    def expire_tasks(self, ctx: RequestContext) -> int:
+        return self._write(ctx, task_rows.expire)
+
+    def admit(self, ctx: RequestContext, rule: str, image_id: str | None) -> None:
+        if image_id is not None:
+            self.get_image(ctx, image_id)
 
     # --- the commit protocol
 
@@ -117,8 +181,11 @@ class Database(Layer):
 
     def abort_upload(
         self, ctx: RequestContext, claim: Operation, source: Upload, reason: str
-    ) -> None:
-        self._write(ctx, operations.abort_upload, claim, reason)
+    ) -> Operation | None:
+        return self._write(ctx, operations.abort_upload, claim, reason)
+
+    def end_operation(self, ctx: RequestContext, claim: Operation) -> None:
+        self._write(ctx, operations.end, claim)
 
     def claim_delete(self, ctx: RequestContext, image_id: str) -> Operation:
         return self._write(ctx, removals.claim_delete, ctx, self.process, image_id)
@@ -131,3 +198,134 @@ class Database(Layer):
 
     def claim_location(self, ctx: RequestContext, image_id: str, location_id: int) -> Operation:
         return self._write(ctx, removals.claim_location, ctx, self.process, image_id, location_id)
+
+    # --- data that lies somewhere already
+
+    def relocate(
+        self, ctx: RequestContext, image_id: str, changes: Changes, relocation: Relocation
+    ) -> Operation:
+        return self._write(ctx, imports.relocate, ctx, self.process, image_id, changes, relocation)
+
+    def claim_import(
+        self, ctx: RequestContext, image_id: str, new: NewLocation, store: str
+    ) -> None:
+        self._write(ctx, imports.claim, ctx, self.process, image_id, new, store)
+
+    def take_import(self, ctx: RequestContext) -> Operation | None:
+        return self._write(ctx, imports.take, self.process)
+
+    def place_import(
+        self,
+        ctx: RequestContext,
+        claim: Operation,
+        size: int,
+        active: bool,
+        algorithm: str | None,
+    ) -> Operation:
+        return self._write(ctx, imports.place, claim, size, active, algorithm)
+
+    def is_held(self, ctx: RequestContext, claim: Operation) -> bool:
+        return self.database.read(lambda connection: imports.is_held(connection, claim))
+
+    def commit_import(self, ctx: RequestContext, claim: Operation, digests: Digests) -> None:
+        self._write(ctx, imports.commit, claim, digests)
+
+    def abort_import(self, ctx: RequestContext, claim: Operation, reason: str) -> None:
+        self._write(ctx, imports.abort, claim, reason)
+
+    # --- what is done in the background
+
+    def refresh(self, ctx: RequestContext, held: Mapping[int, str]) -> None:
+        self._write(ctx, sweeps.refresh, held)
+
+    def find_abandoned(self, ctx: RequestContext, expiry: float) -> tuple[Operation, ...]:
+        found = self.database.read(sweeps.under_way)
+        return sweeps.abandoned(found, self.process, expiry)
+
+    def take_over(self, ctx: RequestContext, found: Operation) -> Operation | None:
+        return self._write(ctx, sweeps.take_over, self.process, found)
+
+    def list_locations(self, ctx: RequestContext, after: int, count: int) -> tuple[Location, ...]:
+        return self.database.read(
+            lambda connection: orphans.list_locations(connection, after, count)
+        )
+
+    def find_vanished(self, ctx: RequestContext, image_ids: Sequence[str]) -> frozenset[str]:
+        return self.database.read(lambda connection: orphans.find_vanished(connection, image_ids))
+
+    # --- metadata definitions
+
+    def _space(self, ctx: RequestContext, namespace: str) -> tuple[int, Namespace]:
+        """(id, namespace without its contents), read once for a request."""
+        key = f'namespace {namespace}'
+        found: tuple[int, Namespace] | None = ctx.rows.get(key)
+        if found is None:
+            found = self.database.query(
+                lambda connection: metadefs.peek(connection, ctx, namespace)
+            )
+            ctx.rows[key] = found
+        return found
+
+    def list_namespaces(self, ctx: RequestContext, query: NamespaceQuery) -> NamespacePage:
+        return self.database.read(
+            lambda connection: metadef_lists.list_namespaces(connection, ctx, query)
+        )
+
+    def get_namespace(self, ctx: RequestContext, namespace: str) -> Namespace:
+        return self.database.query(
+            lambda connection: metadefs.get_namespace(connection, ctx, namespace)
+        )
+
+    def peek_namespace(self, ctx: RequestContext, namespace: str) -> Namespace:
+        return self._space(ctx, namespace)[1]
+
+    def create_namespace(self, ctx: RequestContext, new: Namespace) -> Namespace:
+        return self._write(ctx, metadef_writes.create_namespace, ctx, new)
+
+    def update_namespace(self, ctx: RequestContext, namespace: str, new: Namespace) -> Namespace:
+        return self._write(ctx, metadef_writes.update_namespace, ctx, namespace, new)
+
+    def delete_namespace(self, ctx: RequestContext, namespace: str) -> Namespace:
+        return self._write(ctx, metadef_writes.delete_namespace, ctx, namespace)
+
+    def clear_namespace(self, ctx: RequestContext, namespace: str, kind: str) -> Namespace:
+        return self._write(ctx, metadef_writes.clear_namespace, ctx, namespace, kind)
+
+    def list_definitions(
+        self, ctx: RequestContext, namespace: str, kind: str, paging: Paging
+    ) -> tuple[Definition, ...]:
+        number, _ = self._space(ctx, namespace)
+        return self.database.read(
+            lambda connection: metadef_lists.list_definitions(
+                connection, number, namespace, kind, paging
+            )
+        )
+
+    def get_definition(
+        self, ctx: RequestContext, namespace: str, kind: str, item: str
+    ) -> Definition:
+        number, _ = self._space(ctx, namespace)
+        return self.database.read(
+            lambda connection: metadefs.get_definition(connection, number, namespace, kind, item)
+        )[1]
+
+    def add_definition(self, ctx: RequestContext, namespace: str, new: Definition) -> Definition:
+        return self._write(ctx, metadef_writes.add_definition, ctx, namespace, new)
+
+    def update_definition(
+        self, ctx: RequestContext, namespace: str, item: str, new: Definition
+    ) -> Definition:
+        return self._write(ctx, metadef_writes.update_definition, ctx, namespace, item, new)
+
+    def delete_definition(
+        self, ctx: RequestContext, namespace: str, kind: str, item: str
+    ) -> Definition:
+        return self._write(ctx, metadef_writes.delete_definition, ctx, namespace, kind, item)
+
+    def set_tags(
+        self, ctx: RequestContext, namespace: str, tags: tuple[Tag, ...], append: bool
+    ) -> tuple[Definition, ...]:
+        return self._write(ctx, metadef_writes.set_tags, ctx, namespace, tags, append)
+
+    def list_resource_types(self, ctx: RequestContext) -> tuple[Association, ...]:
+        return self.database.read(metadef_lists.list_resource_types)

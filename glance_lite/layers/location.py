@@ -1,37 +1,54 @@
 # SPDX-License-Identifier: Apache-2.0
 """Where the data of images is: the only layer that talks to stores.
 
-An upload follows the commit protocol: claim, stream, commit, and on any failure the bytes go
-and the image is queued again. A delete hides the image first and removes the bytes then; what a
-store could not remove stays noted in the operation row.
+An upload follows the commit protocol: claim, stream, commit, and on any failure the image is
+queued again and the bytes go. A delete hides the image first and removes the bytes then. What a
+store could not remove stays noted in the operation row, and is removed by whoever sweeps it.
 """
 
 from __future__ import annotations
 
 import contextlib
+import dataclasses
 import logging
+import re
+from collections.abc import Iterator
 from typing import TYPE_CHECKING
 
+from glance_lite import orphans
+from glance_lite.context import service_context
 from glance_lite.errors import (
     BadStoreUri,
     Conflict,
+    Forbidden,
     GlanceLiteError,
     Gone,
+    ImageNotFound,
     InUse,
+    Invalid,
+    LimitExceeded,
     NotFound,
     ObjectNotFound,
     StoreError,
 )
 from glance_lite.inspection import Inspector
 from glance_lite.layer import Layer, Parts
-from glance_lite.model import Location, StoreInfo
+from glance_lite.layers.registration import Registration
+from glance_lite.model import FAILED_UPLOAD, Location, StoreInfo
+from glance_lite.relocation import plan
 
 if TYPE_CHECKING:
     from glance_lite.context import RequestContext
-    from glance_lite.model import Image, Operation, Stored, Wanted
+    from glance_lite.model import Changes, Image, NewLocation, Operation, Orphan, Stored, Wanted
     from glance_lite.stream import Download, Upload
 
 LOG = logging.getLogger(__name__)
+
+#: What must be set before an image has data; the same request may do it.
+FORMATS = ('disk_format', 'container_format')
+
+#: Ids of images, as stores have them in names.
+IDS = re.compile(r'[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}', re.IGNORECASE)
 
 
 class Locations(Layer):
@@ -42,7 +59,12 @@ class Locations(Layer):
     def __init__(self, parts: Parts) -> None:
         self._gateway = parts.gateway
         self._algorithm: str = parts.conf.hashing_algorithm
+        self._checksum: bool = parts.conf.compute_checksum
         self._formats = parts.conf.image_format
+        self._registration = Registration(parts.gateway, parts.conf)
+        self._wake = parts.wake
+        # serial -> state of the operations this process has under way
+        self._held: dict[int, str] = {}
 
     # --- in
 
@@ -54,44 +76,89 @@ class Locations(Layer):
             raise Gone(f'Store {chosen.id} takes no data')
         source.check_declared()
         claim = self.next.claim_upload(ctx, image_id, source, chosen.id)
+        with self._holding(claim):
+            return self._stream(ctx, claim, source, chosen.id)
+
+    def _stream(
+        self, ctx: RequestContext, claim: Operation, source: Upload, store_id: str
+    ) -> Image:
         stored: Stored | None = None
         try:
             source.arm(
                 self._algorithm,
                 self._inspector(claim.image),
                 lambda: self.next.confirm_upload(ctx, claim, source),
+                self._checksum,
             )
-            stored = self._gateway.put(chosen.id, claim.name, source)
+            stored = self._gateway.put(store_id, claim.name, _spare(claim), source)
             return self.next.commit_upload(ctx, claim, source, stored)
         except BaseException as ex:
             # BaseException: a green thread that is killed must clean up as well.
-            if stored is not None:
-                self._take_back(image_id, stored)
-            self._give_up(ctx, claim, source, ex)
+            # The answer to a commit may be lost and the commit have come through: only who could
+            # take the operation back, or was told that it was gone, may take the bytes back.
+            left = self._give_up(ctx, claim, source, ex)
+            if left is not None:
+                self._clear(ctx, left, source, stored)
+            elif stored is not None and isinstance(ex, Gone):
+                self._take_back(claim.image_id, stored)
             raise
 
-    def _inspector(self, image: Image) -> Inspector | None:
-        if image.container_format != 'bare':
+    def _inspector(self, image: Image | None) -> Inspector | None:
+        if image is None or image.container_format != 'bare':
             return None  # what a container holds is not looked into, as in Glance
         return Inspector(self._formats, image.disk_format or '')
 
-    def _take_back(self, image_id: str, stored: Stored) -> None:
-        """The bytes are there and the row does not want them."""
+    @contextlib.contextmanager
+    def _holding(self, claim: Operation) -> Iterator[None]:
+        """Give signs of life for an operation as long as somebody works on it."""
+        if not claim.serial:
+            yield
+            return
+        self._held[claim.serial] = claim.state
+        try:
+            yield
+        finally:
+            self._held.pop(claim.serial, None)
+
+    def _clear(
+        self, ctx: RequestContext, left: Operation, source: Upload, stored: Stored | None
+    ) -> None:
+        """End an upload that was given up. Its row stays as long as a store holds bytes of it."""
+        self._held[left.serial] = left.state
+        if stored is not None and not self._take_back(left.image_id, stored):
+            return
+        if source.left_behind:
+            return
+        try:
+            self.next.end_operation(ctx, left)
+        except GlanceLiteError as ex:
+            LOG.error('The upload to image %s stays noted: %s', left.image_id, ex)
+
+    def _take_back(self, image_id: str, stored: Stored) -> bool:
+        """The bytes are there and the row does not want them; whether they are gone now."""
         location = Location(0, stored.url, {'store': stored.store} if stored.store else {})
         try:
             self._gateway.remove(location)
+        except ObjectNotFound:
+            pass  # whoever swept the claim was quicker
         except StoreError as ex:
             LOG.error('Data of image %s that nobody refers to stays in a store: %s', image_id, ex)
+            return False
+        return True
 
     def _give_up(
         self, ctx: RequestContext, claim: Operation, source: Upload, ex: BaseException
-    ) -> None:
+    ) -> Operation | None:
+        """The operation as it is left; None when it was not ours any more."""
         told = isinstance(ex, GlanceLiteError)
         reason = str(ex) if told else 'The upload was broken off'
-        LOG.info('Upload to image %s failed: %s', claim.image.id, reason)
-        # If the database is away too, the operation row keeps what is to be done.
-        with contextlib.suppress(GlanceLiteError):
-            self.next.abort_upload(ctx, claim, source, reason)
+        LOG.info('Upload to image %s failed: %s', claim.image_id, reason)
+        try:
+            return self.next.abort_upload(ctx, claim, source, reason)
+        except GlanceLiteError as second:
+            # The database is away too: the operation row keeps what is to be done.
+            LOG.error('The upload to image %s stays noted: %s', claim.image_id, second)
+            return None
 
     # --- out
 
@@ -102,6 +169,85 @@ class Locations(Layer):
         if not self._gateway.multi:
             raise NotFound('Several stores are not configured')
         return self._gateway.info(detail)
+
+    # --- data that lies somewhere already
+
+    def get_locations(self, ctx: RequestContext, image_id: str) -> tuple[Location, ...]:
+        return self.next.peek(ctx, image_id).locations
+
+    def update_image(self, ctx: RequestContext, image_id: str, changes: Changes) -> Image:
+        if not changes.locations:
+            return self.next.update_image(ctx, image_id, changes)
+        registration = self._registration
+        image = self.next.peek(ctx, image_id)
+        steps = [registration.resolve_step(image, step) for step in changes.locations]
+        formats = {name: changes.fields[name] for name in FORMATS if name in changes.fields}
+        planned = plan(image.replace(**formats), steps, self._algorithm)
+        for new in planned.unknown:
+            self._check_whose(ctx, image, new.url)
+            registration.check_reachable(new.url)
+        size = registration.size_of_all(image, planned.unknown)
+        fields = {**changes.fields, **planned.fields}
+        if size != image.size:
+            fields['size'] = size
+        remove = changes.remove
+        if 'status' in planned.fields and FAILED_UPLOAD in image.properties:
+            remove |= {FAILED_UPLOAD}
+        changes = dataclasses.replace(changes, fields=fields, remove=remove, locations=())
+        claim = self.next.relocate(ctx, image_id, changes, planned.relocation)
+        assert claim.image is not None
+        if claim.serial:
+            self._remove(ctx, claim)
+        return claim.image
+
+    def add_location(self, ctx: RequestContext, image_id: str, new: NewLocation) -> None:
+        registration = self._registration
+        image = self.next.peek(ctx, image_id)
+        if image.status != 'queued':
+            raise Conflict(f'An image in status {image.status} takes no location')
+        registration.check_caller(ctx, new.url)
+        registration.check_digests(new.validation)
+        new = registration.resolve(new)
+        self._check_whose(ctx, image, new.url)
+        registration.check_reachable(new.url)
+        self.next.claim_import(ctx, image_id, new, registration.store_of(new.url).id)
+        self._wake.set()
+
+    def _check_whose(self, ctx: RequestContext, image: Image, url: str) -> None:
+        """Stores name data by the id of its image; nobody may name what is another project's."""
+        if self._registration.is_web(url) or self._registration.is_trusted(ctx):
+            return
+        for other in IDS.findall(url):
+            if other == image.id:
+                continue
+            with contextlib.suppress(ImageNotFound):
+                if self.next.peek(service_context(), other).owner != image.owner:
+                    raise Forbidden('The data at the location belongs to another image')
+
+    def import_next(self, ctx: RequestContext) -> bool:
+        claim = self.next.take_import(ctx)
+        if claim is None:
+            return False
+        with self._holding(claim):
+            try:
+                self._import(ctx, claim)
+            except Gone as ex:
+                LOG.info('Image %s: %s', claim.image_id, ex)
+            except (Invalid, LimitExceeded, StoreError) as ex:
+                LOG.warning('Image %s has no data at its location: %s', claim.image_id, ex)
+                self.next.abort_import(ctx, claim, str(ex))
+        return True
+
+    def _import(self, ctx: RequestContext, claim: Operation) -> None:
+        new = claim.new
+        assert new is not None
+        active = self._registration.active_before_hashing(new)
+        size = self._registration.size(new.url)
+        algorithm = self._registration.algorithm(new)
+        claim = self.next.place_import(ctx, claim, size, active, algorithm)
+        assert claim.image is not None
+        found = self._registration.digests(claim.image, new, lambda: self.next.is_held(ctx, claim))
+        self.next.commit_import(ctx, claim, found)
 
     # --- away
 
@@ -116,26 +262,102 @@ class Locations(Layer):
         image = self.next.peek(ctx, image_id)
         if image.status != 'active':
             raise Conflict(f'A copy of an image in status {image.status} cannot be removed')
+        if len(image.locations) == 1:
+            raise Forbidden('The last copy of an image cannot be removed; delete the image instead')
         there = [location for location in image.locations if location.store == store]
         if not there:
             raise NotFound(f'Image {image_id} has no data in store {store}')
         self._remove(ctx, self.next.claim_location(ctx, image_id, there[0].id))
 
     def _remove(self, ctx: RequestContext, claim: Operation) -> None:
+        with self._holding(claim):
+            if self._remove_each(ctx, claim):
+                self.next.commit_delete(ctx, claim)
+
+    def _remove_each(self, ctx: RequestContext, claim: Operation) -> bool:
+        """Whether nothing is left to be removed. `InUse`: a store needs it, and it stays."""
         for number, location in enumerate(claim.locations):
             try:
                 self._gateway.remove(location)
             except ObjectNotFound:
-                LOG.warning('Data of image %s was gone already', claim.image.id)
+                LOG.warning('Data of image %s was gone already', claim.image_id)
             except BadStoreUri:
                 # Not one of ours any more (a directory was moved): nothing we could remove.
-                LOG.error('Image %s: a location belongs to no store', claim.image.id)
+                LOG.error('Image %s: a location belongs to no store', claim.image_id)
             except InUse:
-                if number == 0:
-                    self.next.abort_delete(ctx, claim)
+                # The image stays, with the copies that are left.
+                left = dataclasses.replace(claim, locations=claim.locations[number:])
+                self.next.abort_delete(ctx, left)
                 raise
             except StoreError as ex:
                 # The image is gone for its owner; the row keeps what a recovery must remove.
-                LOG.error('Data of image %s is removed later: %s', claim.image.id, ex)
-                return
-        self.next.commit_delete(ctx, claim)
+                LOG.error('Data of image %s is removed later: %s', claim.image_id, ex)
+                return False
+        return True
+
+    # --- what is done in the background
+
+    def keep_alive(self, ctx: RequestContext) -> None:
+        if self._held:
+            self.next.refresh(ctx, dict(self._held))
+
+    def clean_up(self, ctx: RequestContext, found: Operation) -> bool:
+        if found.serial in self._held:
+            return False  # ours, and alive: it is our signs of life that did not get through
+        claim = self.next.take_over(ctx, found)
+        if claim is None:
+            if found.kind == 'import':
+                self._wake.set()  # it waits now
+            return False
+        LOG.warning('Image %s: taking up a %s that was broken off', claim.image_id, claim.kind)
+        if claim.kind == 'upload':
+            with self._holding(claim):
+                self._remove_named(ctx, claim)
+        else:
+            try:
+                self._remove(ctx, claim)
+            except InUse as ex:
+                LOG.error('Image %s is back, because its data cannot go: %s', claim.image_id, ex)
+        return True
+
+    def find_orphans(self, ctx: RequestContext, store: str, min_age: float) -> Iterator[Orphan]:
+        chosen = self._gateway.stores.get(store)
+        if chosen is None:
+            raise NotFound(f'There is no store {store}')
+        wanted = orphans.wanted_keys(
+            chosen.driver, lambda after, count: self.next.list_locations(ctx, after, count)
+        )
+        return orphans.search(
+            chosen.driver,
+            chosen.listing(),
+            min_age,
+            wanted,
+            lambda ids: self.next.find_vanished(ctx, ids),
+        )
+
+    def remove_orphan(self, ctx: RequestContext, orphan: Orphan) -> bool:
+        # Asked once more: since it was found an image may have been given this id.
+        if not orphan.image_id or not self.next.find_vanished(ctx, [orphan.image_id]):
+            return False
+        try:
+            self._gateway.remove(Location(0, orphan.url, {'store': orphan.store}))
+        except ObjectNotFound:
+            return False
+        LOG.info('Orphan of image %s removed from store %s', orphan.image_id, orphan.store)
+        return True
+
+    def _remove_named(self, ctx: RequestContext, claim: Operation) -> None:
+        """Remove what an upload may have left under its names."""
+        wanted = claim.image.locations if claim.image else ()
+        try:
+            for name in dict.fromkeys((claim.name, _spare(claim))):
+                self._gateway.remove_named(claim.store, name, {found.url for found in wanted})
+        except StoreError as ex:
+            LOG.error('Data of image %s is removed later: %s', claim.image_id, ex)
+            return
+        self.next.end_operation(ctx, claim)
+
+
+def _spare(claim: Operation) -> str:
+    """The name for the driver when something lies under the first one."""
+    return f'{claim.image_id}-{claim.serial}'

@@ -8,12 +8,15 @@ never a client's error.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from typing import TYPE_CHECKING, Any
 
 from oslo_config import cfg
 
-from glance_lite.layer import Layer, Parts
+from glance_lite.errors import GlanceLiteError
+from glance_lite.layer import Parts
+from glance_lite.metadefs.notifier import MetadefNotifier
 
 if TYPE_CHECKING:
     import datetime
@@ -21,12 +24,13 @@ if TYPE_CHECKING:
     from glance_lite.context import RequestContext
     from glance_lite.model import Changes, Image, Member, Wanted
     from glance_lite.stream import Download, Upload
+    from glance_lite.tasks import NewTask, Task
 
 LOG = logging.getLogger(__name__)
 
 
-class Notifier(Layer):
-    """Events of images and members on oslo.messaging's notification bus."""
+class Notifier(MetadefNotifier):
+    """Events of images, members and metadata definitions on oslo.messaging's notification bus."""
 
     outside_of = ('policy', 'quota', 'location', 'db')
 
@@ -59,7 +63,8 @@ class Notifier(Layer):
             return
         try:
             send = self._notifier.error if error else self._notifier.info
-            send(ctx.to_dict(), event, payload)
+            # As in Glance nothing of the caller: a context carries the token.
+            send({}, event, payload)
         except Exception as ex:
             LOG.error('The event %s could not be sent: %s', event, ex)
 
@@ -75,10 +80,10 @@ class Notifier(Layer):
         self.send(ctx, 'image.update', image_payload(image))
         return image
 
-    def set_active(self, ctx: RequestContext, image_id: str, active: bool) -> None:
-        self.next.set_active(ctx, image_id, active)
-        image = self.next.peek(ctx, image_id)
+    def set_active(self, ctx: RequestContext, image_id: str, active: bool) -> Image:
+        image = self.next.set_active(ctx, image_id, active)
         self.send(ctx, 'image.update', image_payload(image))
+        return image
 
     def delete_image(self, ctx: RequestContext, image_id: str) -> None:
         image = self.next.peek(ctx, image_id)
@@ -93,8 +98,10 @@ class Notifier(Layer):
         self, ctx: RequestContext, image_id: str, source: Upload, store: str | None
     ) -> Image:
         def started() -> None:
-            prepared = image_payload(self.next.peek(ctx, image_id))
-            self.send(ctx, 'image.prepare', {**prepared, 'backend': store})
+            with contextlib.suppress(GlanceLiteError):
+                # An event that cannot be told is no reason to break off.
+                prepared = image_payload(self.next.peek(ctx, image_id))
+                self.send(ctx, 'image.prepare', {**prepared, 'backend': store})
 
         source.on_start(started)
         try:
@@ -140,12 +147,22 @@ class Notifier(Layer):
         self.send(ctx, 'image.member.update', member_payload(member))
         return member
 
-    def remove_member(self, ctx: RequestContext, image_id: str, member_id: str) -> None:
-        member = self.next.get_member(ctx, image_id, member_id)
-        self.next.remove_member(ctx, image_id, member_id)
+    def remove_member(self, ctx: RequestContext, image_id: str, member_id: str) -> Member:
+        member = self.next.remove_member(ctx, image_id, member_id)
         payload = member_payload(member)
         payload.update(deleted=True, deleted_at=_time(member.updated_at))
         self.send(ctx, 'image.member.delete', payload)
+        return member
+
+    # --- tasks
+
+    def create_task(self, ctx: RequestContext, task: NewTask) -> Task:
+        created = self.next.create_task(ctx, task)
+        payload = task_payload(created)
+        self.send(ctx, 'task.create', payload)
+        if created.status == 'failure':
+            self.send(ctx, 'task.failure', payload)
+        return created
 
 
 def _drivers(conf: cfg.ConfigOpts) -> list[str]:
@@ -202,6 +219,23 @@ def member_payload(member: Member) -> dict[str, Any]:
         'status': member.status,
         'created_at': _time(member.created_at),
         'updated_at': _time(member.updated_at),
+        'deleted': False,
+        'deleted_at': None,
+    }
+
+
+def task_payload(task: Task) -> dict[str, Any]:
+    """What an event says of a task: neither what it was given nor what came of it."""
+    return {
+        'id': task.id,
+        'type': task.type,
+        'status': task.status,
+        'result': None,
+        'owner': task.owner,
+        'message': None,
+        'expires_at': _time(task.expires_at) if task.expires_at else None,
+        'created_at': _time(task.created_at),
+        'updated_at': _time(task.updated_at),
         'deleted': False,
         'deleted_at': None,
     }

@@ -13,16 +13,24 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 from glance_lite.errors import Forbidden, ImageNotFound, NotFound
-from glance_lite.layer import Layer, Parts
+from glance_lite.layer import Parts
+from glance_lite.metadefs.policy import MetadefPolicy
 from glance_lite.model import Changes, Image, Page
 
 if TYPE_CHECKING:
     from glance_lite.context import RequestContext
-    from glance_lite.model import Member, Query, StoreInfo, Wanted
+    from glance_lite.model import Location, Member, NewLocation, Query, StoreInfo, Wanted
     from glance_lite.stream import Download, Upload
+    from glance_lite.tasks import NewTask, Task, TaskPage, TaskQuery
 
 #: Rules that decide on becoming visible to others.
 VISIBILITY_RULES = {'public': 'publicize_image', 'community': 'communitize_image'}
+
+#: The rule that decides on all of the task API.
+TASKS = 'tasks_api_access'
+
+
+NOTHING = Changes()
 
 
 class Target(dict[str, Any]):
@@ -56,7 +64,7 @@ def target_of(ctx: RequestContext, image: Image) -> Target:
     return target
 
 
-class Policy(Layer):
+class Policy(MetadefPolicy):
     """Asks the enforcer before each operation."""
 
     outside_of = ('quota', 'location', 'db')
@@ -65,6 +73,8 @@ class Policy(Layer):
         self._enforcer = parts.enforcer
         self._allowed = parts.enforcer.allowed
         self._owner_matters = parts.enforcer.owner_matters
+        conf = parts.conf
+        self._shows_locations: bool = conf.show_image_direct_url or conf.show_multiple_locations
 
     # --- deciding
 
@@ -102,13 +112,18 @@ class Policy(Layer):
         image = self.next.get_image(ctx, image_id)
         if not self._allowed(ctx, 'get_image', target_of(ctx, image)):
             raise ImageNotFound(image_id)
-        return image
+        return self._seen(ctx, image)
 
     def list_images(self, ctx: RequestContext, query: Query) -> Page:
         self._enforcer.enforce(ctx, 'get_images', {'project_id': ctx.project_id})
         page = self.next.list_images(ctx, query)
         allowed = self._allowed
-        seen = [image for image in page.images if allowed(ctx, 'get_image', target_of(ctx, image))]
+        shows = self._shows_locations
+        seen = [
+            self._seen(ctx, image) if shows or image.status == 'deactivated' else image
+            for image in page.images
+            if allowed(ctx, 'get_image', target_of(ctx, image))
+        ]
         return Page(seen, page.full, page.marker)
 
     def create_image(self, ctx: RequestContext, changes: Changes) -> Image:
@@ -124,16 +139,22 @@ class Policy(Layer):
             image = self.next.peek(ctx, image_id)
             target = self._readable(ctx, image)
             self._publish(ctx, target, changes.fields['visibility'])
-        self._change(ctx, image_id, 'modify_image')
-        return self.next.update_image(ctx, image_id, changes)
+        ops = {step.op for step in changes.locations}
+        if ops - {'remove'}:
+            self._enforce(ctx, self.next.peek(ctx, image_id), 'set_image_location')
+        if 'remove' in ops:
+            self._change(ctx, image_id, 'delete_image_location')
+        if not ops or dataclasses.replace(changes, locations=()) != NOTHING:
+            self._change(ctx, image_id, 'modify_image')
+        return self._seen(ctx, self.next.update_image(ctx, image_id, changes))
 
     def delete_image(self, ctx: RequestContext, image_id: str) -> None:
         self._change(ctx, image_id, 'delete_image')
         self.next.delete_image(ctx, image_id)
 
-    def set_active(self, ctx: RequestContext, image_id: str, active: bool) -> None:
+    def set_active(self, ctx: RequestContext, image_id: str, active: bool) -> Image:
         self._change(ctx, image_id, 'reactivate' if active else 'deactivate')
-        self.next.set_active(ctx, image_id, active)
+        return self.next.set_active(ctx, image_id, active)
 
     # --- data
 
@@ -164,14 +185,49 @@ class Policy(Layer):
             self._enforcer.enforce(ctx, 'stores_info_detail', {})
         return self.next.list_stores(ctx, detail)
 
+    # --- locations
+
+    def _seen(self, ctx: RequestContext, image: Image) -> Image:
+        """Without locations where the caller may not know them.
+
+        Those of a deactivated image are for administrators only. Apart from that whoever sees the
+        image sees what the configuration shows, as in Glance: services clone public images with
+        the tokens of users. A rule get_image_location of the operator's own decides instead.
+        """
+        if not image.locations or ctx.is_admin:
+            return image
+        if image.status == 'deactivated' or (
+            self._shows_locations
+            and 'get_image_location' in self._enforcer.own
+            and not self._allowed(ctx, 'get_image_location', target_of(ctx, image))
+        ):
+            return image.replace(locations=())
+        return image
+
+    def get_locations(self, ctx: RequestContext, image_id: str) -> tuple[Location, ...]:
+        image = self.next.peek(ctx, image_id)
+        self._enforce(ctx, image, 'fetch_image_location')
+        if image.status == 'deactivated' and not ctx.is_admin:
+            return ()
+        return self.next.get_locations(ctx, image_id)
+
+    def add_location(self, ctx: RequestContext, image_id: str, new: NewLocation) -> None:
+        self._enforce(ctx, self.next.peek(ctx, image_id), 'add_image_location')
+        self.next.add_location(ctx, image_id, new)
+
     # --- members
 
-    def _member(self, ctx: RequestContext, image_id: str, rule: str) -> Target:
+    def _member(
+        self, ctx: RequestContext, image_id: str, rule: str, member_id: str | None = None
+    ) -> Target:
+        """404 for an image, or a membership, that is not there; 403 by visibility and rule."""
         image = self.next.peek(ctx, image_id)
         target = self._readable(ctx, image)
         if image.visibility != 'shared':
             raise Forbidden('Only shared images have members')
         if not self._allowed(ctx, rule, target):
+            if member_id is not None:
+                self.next.get_member(ctx, image_id, member_id)
             raise Forbidden(f'You are not allowed to do this ({rule})')
         return target
 
@@ -197,16 +253,41 @@ class Policy(Layer):
     def update_member(
         self, ctx: RequestContext, image_id: str, member_id: str, status: str
     ) -> Member:
-        target = self._member(ctx, image_id, 'modify_member')
+        target = self._member(ctx, image_id, 'modify_member', member_id)
         if self._owner_matters and not ctx.is_admin and target.image.owner == ctx.project_id:
             raise Forbidden('The owner of an image cannot decide for its members')
         return self.next.update_member(ctx, image_id, member_id, status)
 
-    def remove_member(self, ctx: RequestContext, image_id: str, member_id: str) -> None:
-        target = self._member(ctx, image_id, 'delete_member')
+    def remove_member(self, ctx: RequestContext, image_id: str, member_id: str) -> Member:
+        target = self._member(ctx, image_id, 'delete_member', member_id)
         if self._owner_matters:
             _own(ctx, target.image)
-        self.next.remove_member(ctx, image_id, member_id)
+        return self.next.remove_member(ctx, image_id, member_id)
+
+    # --- tasks, and who is let in
+
+    def create_task(self, ctx: RequestContext, task: NewTask) -> Task:
+        self._enforcer.enforce(ctx, TASKS, {})
+        return self.next.create_task(ctx, task)
+
+    def get_task(self, ctx: RequestContext, task_id: str) -> Task:
+        self._enforcer.enforce(ctx, TASKS, {})
+        return self.next.get_task(ctx, task_id)
+
+    def list_tasks(self, ctx: RequestContext, tasks: TaskQuery) -> TaskPage:
+        self._enforcer.enforce(ctx, TASKS, {})
+        return self.next.list_tasks(ctx, tasks)
+
+    def list_image_tasks(self, ctx: RequestContext, image_id: str) -> tuple[Task, ...]:
+        self._readable(ctx, self.next.peek(ctx, image_id))
+        return self.next.list_image_tasks(ctx, image_id)
+
+    def admit(self, ctx: RequestContext, rule: str, image_id: str | None) -> None:
+        if image_id is None:
+            self._enforcer.enforce(ctx, rule, {})
+        else:
+            self._enforce(ctx, self.next.peek(ctx, image_id), rule)
+        self.next.admit(ctx, rule, image_id)
 
 
 def _own(ctx: RequestContext, image: Image) -> None:

@@ -190,7 +190,12 @@ class PropertyProtection(Layer):
 
     def update_image(self, ctx: RequestContext, image_id: str, changes: Changes) -> Image:
         if changes.touched:
-            self._check(ctx, self.next.peek(ctx, image_id), changes)
+            try:
+                self._check(ctx, self.next.peek(ctx, image_id), changes)
+            except (Forbidden, Conflict):
+                # An image that policy hides is not there, whatever else is wrong.
+                self.next.get_image(ctx, image_id)
+                raise
         return self._seen(ctx, self.next.update_image(ctx, image_id, changes))
 
     def _check(self, ctx: RequestContext, image: Image, changes: Changes) -> None:

@@ -7,16 +7,18 @@ the row.
 
 from __future__ import annotations
 
+import dataclasses
 import re
 from typing import TYPE_CHECKING
 
+from glance_lite.conf import where
 from glance_lite.errors import ConfigurationError, LimitExceeded
 from glance_lite.layer import Layer, Parts
 from glance_lite.model import RESERVED_PREFIX, Reservation
 
 if TYPE_CHECKING:
     from glance_lite.context import RequestContext
-    from glance_lite.model import Changes, Image, Member
+    from glance_lite.model import Changes, Image, Member, NewLocation
     from glance_lite.stream import Upload
 
 UNITS = {'': 1, 'B': 1, 'KB': 1 << 10, 'MB': 1 << 20, 'GB': 1 << 30, 'TB': 1 << 40}
@@ -34,17 +36,24 @@ def parse_size(text: str) -> int:
 
 
 class Quota(Layer):
-    """Counts of properties, tags and members; sizes of images and of projects."""
+    """Counts of properties, tags, members, locations; sizes of images and of projects."""
 
     outside_of = ('location', 'db')
 
     def __init__(self, parts: Parts) -> None:
         conf = parts.conf
         self._size_cap: int = conf.image_size_cap
-        self._storage = 0 if conf.use_keystone_limits else parse_size(conf.user_storage_quota)
+        if conf.use_keystone_limits:
+            file = where(conf, 'DEFAULT', 'use_keystone_limits')
+            raise ConfigurationError(
+                f'{file}[DEFAULT] use_keystone_limits: this version has no limits from Keystone, '
+                f'and without them projects would have none'
+            )
+        self._storage = parse_size(conf.user_storage_quota)
         self._properties: int = conf.image_property_quota
         self._tags: int = conf.image_tag_quota
         self._members: int = conf.image_member_quota
+        self._locations: int = conf.image_location_quota
 
     def create_image(self, ctx: RequestContext, changes: Changes) -> Image:
         _limit('properties', len(changes.properties), self._properties)
@@ -54,7 +63,30 @@ class Quota(Layer):
     def update_image(self, ctx: RequestContext, image_id: str, changes: Changes) -> Image:
         if changes.properties or changes.tags is not None or changes.add_tags:
             self._check(self.next.peek(ctx, image_id), changes)
+        if changes.locations:
+            changes = self._check_locations(self.next.peek(ctx, image_id), changes)
         return self.next.update_image(ctx, image_id, changes)
+
+    def _check_locations(self, image: Image, changes: Changes) -> Changes:
+        """How many there are after each step; the room for their bytes rides along."""
+        count = len(image.locations)
+        for step in changes.locations:
+            if step.op == 'remove':
+                count -= 1
+                continue
+            count = len(step.values) + (count if step.op == 'add' else 0)
+            _limit('locations', count, self._locations)
+        if not self._storage:
+            return changes
+        return changes.riding(Reservation(image.owner, None, self._storage))
+
+    def add_location(self, ctx: RequestContext, image_id: str, new: NewLocation) -> None:
+        _limit('locations', 1, self._locations)
+        if self._storage:
+            owner = self.next.peek(ctx, image_id).owner
+            rider = Reservation(owner, None, self._storage)
+            new = dataclasses.replace(new, riders=(*new.riders, rider))
+        self.next.add_location(ctx, image_id, new)
 
     def _check(self, image: Image, changes: Changes) -> None:
         """Only growth is refused: a limit that was lowered locks nobody out of mending."""

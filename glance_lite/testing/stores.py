@@ -32,36 +32,9 @@ from glance_lite.store import (
     ObjectExists,
     ObjectNotFound,
     StoreDriver,
+    StoreReadOnly,
 )
-
-
-class Source:
-    """Data in pieces, as an upload arrives. May fail at a byte, and must not be read past its end
-    when the driver was told the size."""
-
-    def __init__(self, data: bytes, fail_at: int | None = None, sized: bool = True) -> None:
-        self._data = data
-        self._at = 0
-        self._fail_at = fail_at
-        self._sized = sized
-        self._ended = False
-
-    def read(self, size: int) -> bytes:
-        assert size > 0, 'read(0) or less asks for nothing'
-        assert not self._ended, 'read again after the end'
-        if self._fail_at is not None and self._at + size > self._fail_at:
-            raise Broken('the source broke')
-        if self._sized and self._at >= len(self._data):
-            raise AssertionError('a driver that knows the size must not ask for the end')
-        # Never all that was asked for at once, as with a socket.
-        chunk = self._data[self._at : self._at + max(1, min(size, 300_007))]
-        self._at += len(chunk)
-        self._ended = not chunk
-        return chunk
-
-
-class Broken(Exception):
-    """What a failing source raises; it must reach the caller of `add` as it is."""
+from glance_lite.testing.faults import Broken, Source
 
 
 def pattern(size: int) -> bytes:
@@ -73,28 +46,25 @@ def pattern(size: int) -> bytes:
     return bytes(data)
 
 
-class StoreConformance:
-    """Cases that every driver must pass. Needs the fixture ``driver``: a started driver."""
+class ReadConformance:
+    """Cases about reading. Needs the fixture ``driver``: a started driver."""
 
     #: bytes of the large case
     large = 9 * 1024 * 1024 + 1
-    #: whether `add` with size None works
-    unknown_size = True
     #: urls that must be refused, beside the kit's own
     hostile: tuple[str, ...] = ()
+    #: urls of what the driver's test has stored
+    _added: list[str]
 
     @pytest.fixture
     def name(self) -> str:
         return str(uuid.uuid4())
 
     @pytest.fixture(autouse=True)
-    def _leftovers(self, driver: StoreDriver) -> Iterator[None]:
-        """Nothing may lie around that no case added, or that one has removed."""
-        self._added: list[str] = []
-        yield
-        if Cap.LIST in driver.caps:
-            stored = {url for url, _, _ in driver.list()}
-            assert stored <= set(self._added), 'something was left behind'
+    def _counted(self) -> None:
+        self._added = []
+
+    # --- what the test of a driver that cannot write overrides
 
     def add(self, driver: StoreDriver, name: str, data: bytes, sized: bool = True) -> Any:
         url = driver.add(name, Source(data, sized=sized), len(data) if sized else None)
@@ -115,21 +85,12 @@ class StoreConformance:
         chunk = driver.chunk_size
         return [0, 1, chunk - 1, chunk, chunk + 1, self.large]
 
-    # --- what is written can be read
+    # --- what is stored can be read
 
     def test_round_trip_of_known_sizes(self, driver: StoreDriver) -> None:
         for size in self.sizes(driver):
             data = pattern(size)
             key = self.add(driver, str(uuid.uuid4()), data)
-            assert driver.size(key) == size
-            assert self.read(driver, key) == data
-
-    def test_round_trip_of_unknown_sizes(self, driver: StoreDriver) -> None:
-        if not self.unknown_size:
-            return
-        for size in self.sizes(driver):
-            data = pattern(size)
-            key = self.add(driver, str(uuid.uuid4()), data, sized=False)
             assert driver.size(key) == size
             assert self.read(driver, key) == data
 
@@ -142,6 +103,81 @@ class StoreConformance:
                 length = min(length, len(data) - offset)
                 assert self.read(driver, key, offset, length) == data[offset : offset + length]
             assert self.read(driver, key, offset) == data[offset:]
+
+    def test_an_abandoned_read_closes_its_handle(self, driver: StoreDriver, name: str) -> None:
+        key = self.add(driver, name, pattern(3 * driver.chunk_size))
+        descriptors = '/proc/self/fd'
+        before = len(os.listdir(descriptors))
+        for _ in range(20):
+            chunks = driver.get(key)
+            next(chunks)
+            with contextlib.suppress(AttributeError):
+                chunks.close()  # type: ignore[attr-defined]
+            del chunks
+        gc.collect()
+        assert len(os.listdir(descriptors)) < before + 10
+
+    def test_hostile_urls_are_refused(self, driver: StoreDriver) -> None:
+        scheme = driver.schemes[0]
+        urls = (
+            '', ':', 'nothing', '://', f'{scheme}:', f'{scheme}://', f'{scheme}:///',
+            f'{scheme}:///etc/passwd', f'{scheme}://../../etc/passwd', f'{scheme}:///a\0b',
+            f'{scheme}:///{"a" * 5000}', 'http://[::1', 'javascript:alert(1)', '\udcff',
+            *self.hostile,
+        )  # fmt: skip
+        for url in urls:
+            with pytest.raises(BadStoreUri):
+                driver.parse(url)
+
+    def test_it_is_well_and_tells_no_secret(self, driver: StoreDriver) -> None:
+        driver.check()
+        told = str(driver.describe())
+        secret = [opt.dest for opt in driver.opts if opt.secret]
+        for dest in secret:
+            assert str(driver.settings[dest]) not in told
+        for opt in driver.opts:
+            assert opt.help, f'{opt.name} has no help'
+
+
+class ReadOnlyConformance(ReadConformance):
+    """Cases for a driver without `Cap.WRITE`; its test overrides `add` to store by other means."""
+
+    def test_it_takes_nothing_and_removes_nothing(self, driver: StoreDriver, name: str) -> None:
+        assert Cap.WRITE not in driver.caps
+        key = self.add(driver, name, b'data')
+        source = Source(b'other')
+        with pytest.raises(StoreReadOnly):
+            driver.add(name, source, 5)
+        with pytest.raises(StoreReadOnly):
+            driver.delete(key)
+        assert self.read(driver, key) == b'data'
+        assert driver.locate(name) == ()
+
+
+class StoreConformance(ReadConformance):
+    """Cases that every driver that writes must pass."""
+
+    #: whether `add` with size None works
+    unknown_size = True
+
+    @pytest.fixture(autouse=True)
+    def _leftovers(self, driver: StoreDriver, _counted: None) -> Iterator[None]:
+        """Nothing may lie around that no case added, or that one has removed."""
+        yield
+        if Cap.LIST in driver.caps:
+            stored = {url for url, _, _ in driver.list()}
+            assert stored <= set(self._added), 'something was left behind'
+
+    # --- what is written can be read
+
+    def test_round_trip_of_unknown_sizes(self, driver: StoreDriver) -> None:
+        if not self.unknown_size:
+            return
+        for size in self.sizes(driver):
+            data = pattern(size)
+            key = self.add(driver, str(uuid.uuid4()), data, sized=False)
+            assert driver.size(key) == size
+            assert self.read(driver, key) == data
 
     def test_sendfile_gives_the_same_bytes(self, driver: StoreDriver, name: str) -> None:
         if Cap.SENDFILE not in driver.caps:
@@ -174,6 +210,35 @@ class StoreConformance:
             driver.add(name, Source(data, at, sized), len(data) if sized else None)
         key = self.add(driver, name, b'the name is free')
         assert self.read(driver, key) == b'the name is free'
+
+    def test_a_source_that_trickles(self, driver: StoreDriver, name: str) -> None:
+        data = pattern(300)
+        url = driver.add(name, Source(data, piece=1, pause=0.001), len(data))
+        self._added.append(url)
+        assert self.read(driver, driver.parse(url)) == data
+
+    def test_a_source_that_stalls_holds_up_nobody(self, driver: StoreDriver, name: str) -> None:
+        data = pattern(2 * driver.chunk_size)
+        stalled, go_on = threading.Event(), threading.Event()
+
+        def stall() -> None:
+            stalled.set()
+            assert go_on.wait(30), 'nobody has let it go on'
+
+        source = Source(data, stall_at=len(data) // 2, stall=stall)
+        urls: list[str] = []
+        thread = threading.Thread(target=lambda: urls.append(driver.add(name, source, len(data))))
+        thread.start()
+        try:
+            assert stalled.wait(30), 'it has not read so far'
+            other = self.add(driver, str(uuid.uuid4()), b'quick')
+            assert self.read(driver, other) == b'quick'
+        finally:
+            go_on.set()
+            thread.join()
+        self._added += urls
+        (url,) = urls
+        assert self.read(driver, driver.parse(url)) == data
 
     def test_of_many_adds_at_once_one_wins(self, driver: StoreDriver, name: str) -> None:
         results: list[Any] = []
@@ -226,19 +291,6 @@ class StoreConformance:
                 call(key)
         assert self.read(driver, self.add(driver, name, b'again')) == b'again'
 
-    def test_an_abandoned_read_closes_its_handle(self, driver: StoreDriver, name: str) -> None:
-        key = self.add(driver, name, pattern(3 * driver.chunk_size))
-        descriptors = '/proc/self/fd'
-        before = len(os.listdir(descriptors))
-        for _ in range(20):
-            chunks = driver.get(key)
-            next(chunks)
-            with contextlib.suppress(AttributeError):
-                chunks.close()  # type: ignore[attr-defined]
-            del chunks
-        gc.collect()
-        assert len(os.listdir(descriptors)) < before + 10
-
     # --- urls
 
     def test_a_url_parses_to_the_same_thing(self, driver: StoreDriver, name: str) -> None:
@@ -247,17 +299,13 @@ class StoreConformance:
         assert url.partition(':')[0] == driver.schemes[0]
         assert driver.parse(url) == driver.parse(url)
 
-    def test_hostile_urls_are_refused(self, driver: StoreDriver) -> None:
-        scheme = driver.schemes[0]
-        urls = (
-            '', ':', 'nothing', '://', f'{scheme}:', f'{scheme}://', f'{scheme}:///',
-            f'{scheme}:///etc/passwd', f'{scheme}://../../etc/passwd', f'{scheme}:///a\0b',
-            f'{scheme}:///{"a" * 5000}', 'http://[::1', 'javascript:alert(1)', '\udcff',
-            *self.hostile,
-        )  # fmt: skip
-        for url in urls:
-            with pytest.raises(BadStoreUri):
-                driver.parse(url)
+    def test_it_says_where_a_name_may_lie(self, driver: StoreDriver, name: str) -> None:
+        """Or nothing at all, and then nobody can clean up by name."""
+        url = driver.add(name, Source(b'data'), 4)
+        self._added.append(url)
+        urls = driver.locate(name)
+        assert not urls or url in urls
+        assert set(urls).isdisjoint(driver.locate(str(uuid.uuid4())))
 
     def test_redacted_urls_are_still_urls(self, driver: StoreDriver, name: str) -> None:
         url = driver.add(name, Source(b'data'), 4)
@@ -273,12 +321,3 @@ class StoreConformance:
         ((url, size, when),) = driver.list()
         assert (url, size) == (self._added[0], 4)
         assert when > 1_600_000_000
-
-    def test_it_is_well_and_tells_no_secret(self, driver: StoreDriver) -> None:
-        driver.check()
-        told = str(driver.describe())
-        secret = [opt.dest for opt in driver.opts if opt.secret]
-        for dest in secret:
-            assert str(driver.settings[dest]) not in told
-        for opt in driver.opts:
-            assert opt.help, f'{opt.name} has no help'

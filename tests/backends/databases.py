@@ -28,6 +28,7 @@ import sys
 import tempfile
 import time
 import uuid
+from collections.abc import Callable
 
 import pytest
 
@@ -111,10 +112,17 @@ def require(engine: str) -> None:
 
 def create(engine: str, directory: pathlib.Path | None = None) -> str:
     """An empty database of its own; the url for SQLAlchemy. Starts the server if need be."""
-    name = 'test_' + uuid.uuid4().hex[:12]
     if engine == 'sqlite':
-        return f'sqlite:///{directory or tempfile.mkdtemp()}/{name}.sqlite'
-    server = _server(engine)
+        return f'sqlite:///{directory or tempfile.mkdtemp()}/{_new_name()}.sqlite'
+    return _create(engine, _server(engine))
+
+
+def _new_name() -> str:
+    return 'test_' + uuid.uuid4().hex[:12]
+
+
+def _create(engine: str, server: dict) -> str:
+    name = _new_name()
     if engine == 'postgresql':
         _postgres(server, f'CREATE DATABASE {name} TEMPLATE template0')
         return f'postgresql+psycopg2://postgres@127.0.0.1:{server["port"]}/{name}'
@@ -136,13 +144,67 @@ def drop(url: str) -> None:
         _mariadb(_server('mysql'), f'DROP DATABASE IF EXISTS {name}')
 
 
-def stop(engine: str) -> None:
-    """Freeze a server (it stops answering), for tests of what happens then."""
-    os.kill(_server(engine)['server_pid'], signal.SIGSTOP)
+class Alone:
+    """A server of a test's own, which it may freeze, stop and start again::
+
+    with databases.Alone('postgresql') as server:
+        ...server.create()...
+    """
+
+    def __init__(self, engine: str) -> None:
+        self._engine = engine
+        self._start = _start_postgres if engine == 'postgresql' else _start_mariadb
+        self._frozen: list[int] = []
+
+    def __enter__(self) -> Alone:
+        self._base = pathlib.Path(tempfile.mkdtemp(prefix='glance-lite-db-'))
+        self._base.chmod(0o755)
+        (self._base / 'owner').write_text(str(os.getpid()))
+        self._server = self._start(self._base, None)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.thaw()
+        self.stop()
+        shutil.rmtree(self._base, ignore_errors=True)
+
+    def create(self) -> str:
+        """An empty database; the url for SQLAlchemy."""
+        return _create(self._engine, self._server)
+
+    def freeze(self) -> None:
+        """It stops answering, and nobody is told: what a lost network looks like."""
+        pid = self._server['server_pid']
+        # The first one first, or it would start others.
+        os.kill(pid, signal.SIGSTOP)
+        self._frozen = [pid, *_children(pid)]
+        for child in self._frozen[1:]:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(child, signal.SIGSTOP)
+
+    def thaw(self) -> None:
+        for pid in self._frozen:
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(pid, signal.SIGCONT)
+        self._frozen = []
+
+    def stop(self) -> None:
+        """It ends, connections break and new ones are refused."""
+        keep = self._base / f'{self._engine}.keep'
+        keep.unlink(missing_ok=True)
+        watchdog = int((self._base / f'{self._engine}.pid').read_text())
+        with contextlib.suppress(ChildProcessError):
+            os.waitpid(watchdog, 0)
+
+    def start(self) -> None:
+        """It is there again, on the same port with the same data."""
+        self._server = self._start(self._base, self._server['port'])
 
 
-def cont(engine: str) -> None:
-    os.kill(_server(engine)['server_pid'], signal.SIGCONT)
+def _children(pid: int) -> list[int]:
+    """Of a process and all its threads."""
+    tasks = glob.glob(f'/proc/{pid}/task/*/children')
+    return [int(word) for task in tasks for word in pathlib.Path(task).read_text().split()]
 
 
 # --- servers
@@ -150,13 +212,21 @@ def cont(engine: str) -> None:
 
 def _server(engine: str) -> dict:
     """The running server, started when nobody did yet."""
+    start = _start_postgres if engine == 'postgresql' else _start_mariadb
+    return shared(engine, lambda base: start(base, None))
+
+
+def shared(name: str, start: Callable[[pathlib.Path], dict]) -> dict:
+    """What `start` tells of the server of this name, which is started when nobody did yet.
+
+    `start` gets the directory of this run's servers.
+    """
     begin()
     base = pathlib.Path(os.environ[DIRECTORY])
-    note = base / f'{engine}.json'
-    with open(base / f'{engine}.lock', 'w') as lock:
+    note = base / f'{name}.json'
+    with open(base / f'{name}.lock', 'w') as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
         if not note.exists():
-            start = _start_postgres if engine == 'postgresql' else _start_mariadb
             note.write_text(json.dumps(start(base)))
     return json.loads(note.read_text())
 
@@ -173,17 +243,20 @@ def _postgres_bin() -> str | None:
     return os.path.dirname(path) if path else None
 
 
-def _free_port() -> int:
+def free_port() -> int:
     with socket.socket() as probe:
         probe.bind(('127.0.0.1', 0))
         return probe.getsockname()[1]
 
 
-def _watch(base: pathlib.Path, name: str, term: int, command: list[str], ready) -> dict:
-    """Start `command` with its port under a watchdog and wait until `ready(port)` succeeds."""
+def watch(
+    base: pathlib.Path, name: str, term: int, command: list[str], ready, given: int | None
+) -> dict:
+    """Start `command` under a watchdog, on a port that was given or is free, and wait until
+    `ready` succeeds."""
     keep = base / f'{name}.keep'
     for _ in range(5):
-        port = _free_port()
+        port = given or free_port()
         keep.touch()
         line = [part.replace('@PORT@', str(port)) for part in command]
         owner = (base / 'owner').read_text()
@@ -212,10 +285,11 @@ def _watch(base: pathlib.Path, name: str, term: int, command: list[str], ready) 
     raise RuntimeError(f'{name} did not start:\n' + (base / f'{name}.log').read_text()[-3000:])
 
 
-def _start_postgres(base: pathlib.Path) -> dict:
+def _start_postgres(base: pathlib.Path, port: int | None) -> dict:
     bin_ = _postgres_bin()
     data = base / 'postgresql'
-    data.mkdir(mode=0o700)
+    new = not data.exists()
+    data.mkdir(mode=0o700, exist_ok=True)
     prefix: list[str] = []
     if os.getuid() == 0:  # it refuses to run as root
         names = {entry.pw_name for entry in pwd.getpwall()}
@@ -223,27 +297,9 @@ def _start_postgres(base: pathlib.Path) -> dict:
         os.chown(data, user.pw_uid, user.pw_gid)
         ids = [f'--reuid={user.pw_uid}', f'--regid={user.pw_gid}', '--clear-groups']
         prefix = ['setpriv', *ids, 'env', f'HOME={data}']
-    made = subprocess.run(
-        [
-            *prefix,
-            f'{bin_}/initdb',
-            '-D',
-            f'{data}/data',
-            '-U',
-            'postgres',
-            '-A',
-            'trust',
-            '-E',
-            'UTF8',
-            '--locale=C',
-            '--no-sync',
-        ],
-        capture_output=True,
-        text=True,
-        cwd='/',
-    )
-    if made.returncode:
-        raise RuntimeError(made.stdout + made.stderr)
+    if new:
+        options = ['-U', 'postgres', '-A', 'trust', '-E', 'UTF8', '--locale=C', '--no-sync']
+        _make([*prefix, f'{bin_}/initdb', '-D', f'{data}/data', *options])
     settings = {
         'listen_addresses': '127.0.0.1',
         'unix_socket_directories': '',
@@ -256,32 +312,31 @@ def _start_postgres(base: pathlib.Path) -> dict:
     command = [*prefix, f'{bin_}/postgres', '-D', f'{data}/data', '-p', '@PORT@']
     for name, value in settings.items():
         command += ['-c', f'{name}={value}']
-    return _watch(
-        base, 'postgresql', signal.SIGINT, command, lambda server: _postgres(server, 'SELECT 1')
-    )
+
+    def ready(server: dict) -> None:
+        _postgres(server, 'SELECT 1')
+
+    return watch(base, 'postgresql', signal.SIGINT, command, ready, port)
 
 
-def _start_mariadb(base: pathlib.Path) -> dict:
-    data = base / 'mysql'
-    data.mkdir()
-    environment = {**os.environ, 'PATH': _path()}
-    me = pwd.getpwuid(os.getuid()).pw_name
+def _make(command: list[str], **environment: str) -> None:
+    """Lay out the files of a new server."""
     made = subprocess.run(
-        [
-            'mariadb-install-db',
-            '--no-defaults',
-            f'--datadir={data}/data',
-            '--skip-test-db',
-            '--auth-root-authentication-method=normal',
-            f'--user={me}',
-        ],
-        capture_output=True,
-        text=True,
-        env=environment,
-        cwd='/',
+        command, capture_output=True, text=True, env={**os.environ, **environment}, cwd='/'
     )
     if made.returncode:
         raise RuntimeError(made.stdout + made.stderr)
+
+
+def _start_mariadb(base: pathlib.Path, port: int | None) -> dict:
+    data = base / 'mysql'
+    new = not data.exists()
+    data.mkdir(exist_ok=True)
+    me = pwd.getpwuid(os.getuid()).pw_name
+    if new:
+        options = ['--skip-test-db', '--auth-root-authentication-method=normal', f'--user={me}']
+        install = ['mariadb-install-db', '--no-defaults', f'--datadir={data}/data', *options]
+        _make(install, PATH=_path())
     # The account is made by the server itself at start: no client program is needed.
     account = data / 'account.sql'
     account.write_text(
@@ -307,9 +362,11 @@ def _start_mariadb(base: pathlib.Path) -> dict:
         '--character-set-server=utf8mb4',
         '--performance-schema=OFF',
     ]
-    return _watch(
-        base, 'mysql', signal.SIGTERM, command, lambda server: _mariadb(server, 'SELECT 1')
-    )
+
+    def ready(server: dict) -> None:
+        _mariadb(server, 'SELECT 1')
+
+    return watch(base, 'mysql', signal.SIGTERM, command, ready, port)
 
 
 def _postgres(server: dict, statement: str) -> None:

@@ -19,6 +19,7 @@ import sqlalchemy as sa
 from oslo_config import cfg
 
 from glance_lite.conf import database as database_options
+from glance_lite.conf import tasks as task_options
 from glance_lite.context import RequestContext
 from glance_lite.db import admin, tables
 from glance_lite.layers.db import Database
@@ -39,9 +40,10 @@ def pytest_unconfigure(config):
 
 
 def make_conf(url: str, **options) -> cfg.ConfigOpts:
-    """A configuration with ``[database]`` only."""
+    """A configuration with ``[database]`` and ``[task]`` only."""
     conf = cfg.ConfigOpts()
     conf.register_opts(database_options.OPTIONS['database'], group='database')
+    conf.register_opts(task_options.OPTIONS['task'], group='task')
     conf([], default_config_files=[], default_config_dirs=[])
     for name, value in {'connection': url, **options}.items():
         conf.set_override(name, value, group='database')
@@ -129,13 +131,31 @@ def statements(db):
         def on_commit(connection):
             seen.transactions += 1
 
-        sa.event.listen(engine, 'before_cursor_execute', on_execute)
-        sa.event.listen(engine, 'commit', on_commit)
+        events = [('commit', on_commit), ('before_cursor_execute', on_execute)]
+        if db.database.backend == 'postgresql':
+            # What does not go through SQLAlchemy is seen by the driver's cursors.
+            from psycopg2 import extensions
+
+            class Cursor(extensions.cursor):
+                def execute(self, query, values=None):
+                    seen.append(query)
+                    super().execute(query, values)
+
+            def on_checkout(connection, record, proxy):
+                connection.cursor_factory = Cursor
+
+            def on_checkin(connection, record):
+                if connection is not None:
+                    connection.cursor_factory = None
+
+            events[1:] = [('checkout', on_checkout), ('checkin', on_checkin)]
+        for name, function in events:
+            sa.event.listen(engine, name, function)
         try:
             yield seen
         finally:
-            sa.event.remove(engine, 'before_cursor_execute', on_execute)
-            sa.event.remove(engine, 'commit', on_commit)
+            for name, function in events:
+                sa.event.remove(engine, name, function)
 
     return recording
 

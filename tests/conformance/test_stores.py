@@ -7,9 +7,11 @@ import os
 
 import pytest
 
+from glance_lite.testing.faults import FaultyStore
 from glance_lite.testing.stores import StoreConformance
 from store_drivers.file import FileStore
 from store_drivers.memory import MemoryStore
+from tests.sizes import full
 
 
 def file_store(**settings):
@@ -20,6 +22,8 @@ def file_store(**settings):
 
 
 class TestFile(StoreConformance):
+    large = full(StoreConformance.large, 256 * 1024 * 1024 + 1)
+
     @pytest.fixture
     def driver(self, tmp_path):
         return file_store(filesystem_store_datadir=str(tmp_path / 'images'))
@@ -60,3 +64,15 @@ class TestMemory(StoreConformance):
         driver = MemoryStore('ram', {'memory_store_size': None})
         driver.start()
         return driver
+
+
+class TestFaulty(StoreConformance):
+    """With faults that change nothing a driver is as good as without."""
+
+    @pytest.fixture
+    def driver(self, tmp_path):
+        inner = file_store(filesystem_store_datadir=str(tmp_path / 'images'))
+        verbs = ('parse', 'add', 'get', 'size', 'delete', 'sendfile', 'list')
+        points = [f'{when} {verb}' for when in ('before', 'after') for verb in verbs]
+        points += [f'within {verb}@{at}' for verb in ('add', 'get') for at in (0, 7)]
+        return FaultyStore.around(inner, *(f'{point} every delay 0' for point in points))

@@ -87,3 +87,14 @@ def test_no_option_is_registered_twice_with_another_meaning():
     for group, found in conf.options().items():
         names = [option.dest for option in found]
         assert len(names) == len(set(names)), group
+
+
+def test_the_file_that_sets_an_option_is_named_and_not_the_last_one_with_its_group(tmp_path):
+    files = [tmp_path / 'first.conf', tmp_path / 'second.conf']
+    files[0].write_text('[DEFAULT]\nbind_host = 127.0.0.1\nworkers = 1\n')
+    files[1].write_text('[DEFAULT]\nworkers = 2\n')
+    arguments = [word for file in files for word in ('--config-file', str(file))]
+    read = conf.parse(conf.new(), arguments)
+    assert conf.where(read, 'DEFAULT', 'bind_host') == f'{files[0]}: '
+    assert conf.where(read, 'DEFAULT', 'workers') == f'{files[1]}: '
+    assert conf.where(read, 'DEFAULT', 'backlog') == ''

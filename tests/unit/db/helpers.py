@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import dataclasses
+import datetime
 
 import sqlalchemy as sa
 
@@ -65,3 +66,14 @@ def execute(db, statement, parameters=None):
 def set_row(db, image_id, **values):
     """As if somebody else (a Glance) wrote to the image."""
     execute(db, sa.update(tables.images).where(tables.images.c.id == image_id).values(**values))
+
+
+def set_operation(db, serial, **values):
+    table = tables.operations
+    execute(db, sa.update(table).where(table.c.serial == serial).values(**values))
+
+
+def age(db, serial, seconds):
+    """Its last sign of life was some time ago."""
+    (row,) = rows(db, 'gl_operations', serial=serial)
+    set_operation(db, serial, heartbeat=row['heartbeat'] - datetime.timedelta(seconds=seconds))

@@ -76,6 +76,8 @@ ORDERS = [
     (('created_at', 'desc'),),
     (('name', 'asc'),),
     (('name', 'desc'),),
+    (('size', 'asc'),),
+    (('size', 'desc'),),
     (('size', 'asc'), ('name', 'desc')),
     (('disk_format', 'desc'), ('size', 'desc'), ('created_at', 'asc')),
     (('id', 'asc'),),
@@ -270,3 +272,11 @@ def test_a_list_is_at_most_four_statements(db, crowd, statements):
         db.list_images(context(), Query(limit=25, marker=crowd[3].id, tags=('x',)))
     assert len(again) <= 4
     assert rows(db, 'image_tags')
+
+
+@pytest.mark.parametrize('other', ['Secret', 'sécret', 'secret '])
+def test_a_filter_finds_no_property_of_a_like_name(db, other):
+    """Who may read the one but not the other would learn its value."""
+    create(db, properties={'secret': 'kept'})
+    assert not db.list_images(context('alpha'), Query(properties={other: 'kept'})).images
+    assert db.list_images(context('alpha'), Query(properties={'secret': 'kept'})).images

@@ -6,10 +6,19 @@ from __future__ import annotations
 import threading
 
 import pytest
+import sqlalchemy as sa
 
-from glance_lite.db import operations, riders
-from glance_lite.errors import Conflict, Forbidden, Gone, ImageNotFound, LimitExceeded, NotFound
-from glance_lite.model import Changes, Reservation
+from glance_lite.db import riders, sweeps
+from glance_lite.errors import (
+    Conflict,
+    Forbidden,
+    Gone,
+    ImageNotFound,
+    Invalid,
+    LimitExceeded,
+    NotFound,
+)
+from glance_lite.model import FAILED_UPLOAD, Changes, Reservation
 from tests.backends.fixtures import context
 from tests.unit.db.helpers import Source, create, fill, rows, set_row, stored
 
@@ -63,14 +72,43 @@ def test_an_upload_from_claim_to_commit(db):
 def test_an_aborted_upload_leaves_the_image_as_it_was(db):
     image = create(db)
     taken, source = claim(db, image)
-    db.abort_upload(context(), taken, source, 'the client went away')
+    left = db.abort_upload(context(), taken, source, 'the client went away')
     again = db.get_image(context(), image.id)
     assert (again.status, again.size, again.checksum, again.locations) == ('queued', None, None, ())
+    assert again.properties == {FAILED_UPLOAD: 'the client went away'}
+    # The row stays until the bytes are gone, and as long as it does the name is not given again.
+    (operation,) = rows(db, 'gl_operations')
+    assert operation['serial'] == left.serial and operation['state'] != taken.state
+    other, _ = claim(db, image)
+    assert other.name == f'{image.id}-{other.serial}'
+    db.end_operation(context(), db.abort_upload(context(), other, source, 'once more'))
+    db.end_operation(context(), left)
     assert rows(db, 'gl_operations') == []
-    reason = db.database.read(lambda connection: operations.failure(connection, image.id))
-    assert reason == 'the client went away'
-    assert fill(db, again).status == 'active'
+    last, source = claim(db, image)
+    assert last.name == image.id
+    done = db.commit_upload(context(), last, source, stored())
+    assert (done.status, done.properties) == ('active', {})
     assert rows(db, 'gl_failures') == []
+
+
+def test_an_upload_can_be_given_up_once_only(db):
+    taken, source = claim(db, create(db))
+    assert db.abort_upload(context(), taken, source, 'no') is not None
+    assert db.abort_upload(context(), taken, source, 'no') is None
+    with pytest.raises(Gone):
+        db.commit_upload(context(), taken, source, stored())
+    db.end_operation(context(), taken)  # not as it was claimed
+    assert len(rows(db, 'gl_operations')) == 1
+
+
+def test_the_reason_is_written_over_by_the_next_one(db):
+    image = create(db, properties={'a': '1'})
+    for reason in ('the first', 'the second'):
+        taken, source = claim(db, image)
+        assert db.get_image(context(), image.id).properties == {'a': '1'}
+        db.end_operation(context(), db.abort_upload(context(), taken, source, reason))
+        assert db.get_image(context(), image.id).properties[FAILED_UPLOAD] == reason
+    assert len(rows(db, 'image_properties', image_id=image.id)) == 2
 
 
 def test_only_a_queued_image_takes_data(db):
@@ -85,7 +123,7 @@ def test_only_a_queued_image_takes_data(db):
 
 @pytest.mark.parametrize('missing', ['disk_format', 'container_format'])
 def test_formats_must_be_set_before_data(db, missing):
-    with pytest.raises(Conflict, match=missing):
+    with pytest.raises(Invalid, match=missing):
         claim(db, create(db, **{missing: None}))
 
 
@@ -111,20 +149,19 @@ def test_an_image_deleted_during_the_upload_is_gone(db, by):
     with pytest.raises(Gone):
         db.commit_upload(context(), taken, source, stored())
     assert rows(db, 'image_locations') == []
-    db.abort_upload(context(), taken, source, 'deleted')
+    db.end_operation(context(), db.abort_upload(context(), taken, source, 'deleted'))
     assert rows(db, 'images')[0]['status'] == 'deleted'
+    assert rows(db, 'image_properties') == []
     assert rows(db, 'gl_operations') == []
 
 
 def test_a_swept_upload_cannot_commit_and_the_next_has_a_name_of_its_own(db):
     image = create(db)
     taken, source = claim(db, image)
-    sweep = lambda connection: operations.sweep_upload(  # noqa: E731
-        connection, taken.serial, db.process, 'the server stopped'
-    )
-    assert db.database.write(sweep) == image.id
-    assert db.database.write(sweep) is None
-    assert db.get_image(context(), image.id).status == 'queued'
+    assert db.take_over(context(), taken).name == image.id
+    assert db.take_over(context(), taken) is None
+    again = db.get_image(context(), image.id)
+    assert (again.status, again.properties) == ('queued', {FAILED_UPLOAD: sweeps.GIVEN_UP})
     later, _ = claim(db, image)
     assert later.name == f'{image.id}-{later.serial}'
     # the one that was given up wakes up: nothing it does reaches the image
@@ -134,7 +171,7 @@ def test_a_swept_upload_cannot_commit_and_the_next_has_a_name_of_its_own(db):
     ):
         with pytest.raises(Gone):
             call()
-    db.abort_upload(context(), taken, source, 'woke up')
+    assert db.abort_upload(context(), taken, source, 'woke up') is None
     assert db.get_image(context(), image.id).status == 'saving'
     done = db.commit_upload(context(), later, source, stored(url='file:///new'))
     assert [at.url for at in done.locations] == ['file:///new']
@@ -250,7 +287,7 @@ def test_of_uploads_that_fit_singly_only_as_many_get_in_as_fit_together(db):
     refused = [result for result in results if isinstance(result, Exception)]
     assert all(isinstance(result, LimitExceeded) for result in refused), refused
     assert len(refused) == 4
-    reserved = db.database.read(lambda connection: riders.reserved(connection, 'alpha'))
+    reserved = db.database.read(lambda connection: riders.taken(connection, 'alpha'))
     assert reserved == 8
 
 
@@ -268,3 +305,59 @@ def test_claim_confirm_and_commit_are_one_transaction_each(db, statements):
     with statements() as sent:
         db.commit_upload(context(), taken, source, stored())
     assert sent.transactions == 1
+
+
+def test_what_is_committed_meanwhile_counts(db):
+    """Counted neither as reserved any more nor as used yet, it let others in beside it."""
+    if db.database.sqlite:
+        pytest.skip('one writes at a time')
+    first, second = create(db), create(db)
+    taken, source = claim(db, first, **room(6))
+    sums = []
+
+    def commit(connection, cursor, statement, parameters, context_, executemany):
+        if 'sum(' in statement.lower():
+            sums.append(statement)
+            if len(sums) == 2:  # between two that would count
+                db.commit_upload(context(), taken, source, stored(6))
+
+    sa.event.listen(db.database.engine, 'before_cursor_execute', commit)
+    try:
+        with pytest.raises(LimitExceeded):
+            claim(db, second, **room(6))
+    finally:
+        sa.event.remove(db.database.engine, 'before_cursor_execute', commit)
+    assert sums
+
+
+def test_a_connection_that_died_in_the_pool_is_replaced(db):
+    """On MariaDB every write failed until the process was started anew."""
+    if db.database.sqlite:
+        pytest.skip('there is no connection')
+    create(db)
+    engine = db.database.engine
+    other = sa.create_engine(engine.url, poolclass=sa.pool.NullPool)
+    queries = {
+        'mysql': (
+            (
+                'SELECT id FROM information_schema.processlist'
+                ' WHERE db = database() AND id <> connection_id()'
+            ),
+            'KILL {}',
+        ),
+        'postgresql': (
+            (
+                'SELECT pid FROM pg_stat_activity'
+                ' WHERE datname = current_database() AND pid <> pg_backend_pid()'
+            ),
+            'SELECT pg_terminate_backend({})',
+        ),
+    }
+    who, kill = queries[db.database.backend]
+    with other.connect() as connection:
+        found = connection.execute(sa.text(who)).scalars().all()
+        for number in found:
+            connection.execute(sa.text(kill.format(number)))
+    assert found
+    for _ in range(3):
+        assert create(db).status == 'queued'

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import itertools
+import time
 
 import pytest
 
@@ -120,6 +121,23 @@ def test_a_changed_file_counts_from_the_next_request(make):
     touch(make.path, 'get_image: "!"\n', 2_000_000_000)
     assert not enforcer.allowed(RequestContext(overwrite=False), 'get_image', {})
     assert enforcer.check() is None
+
+
+def test_a_new_policy_file_is_seen(make):
+    """Where there was no file; looked for once a second."""
+    make('get_image: "@"\n')
+    make.path.unlink()
+    made = conf.parse(conf.new(), [])
+    made.set_override('policy_file', str(make.path), group='oslo_policy')
+    enforcer = Enforcer(made)
+    enforcer.start()
+    nobody = RequestContext(overwrite=False)
+    assert not enforcer.allowed(nobody, 'get_image', {})
+    make.path.write_text('get_image: "@"\n')
+    deadline = time.monotonic() + 10
+    while not enforcer.allowed(RequestContext(overwrite=False), 'get_image', {}):
+        assert time.monotonic() < deadline
+        time.sleep(0.05)
 
 
 @pytest.mark.parametrize('broken', ['{', 'get_image: [', '- 1\n- 2\n'])

@@ -3,15 +3,23 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import pathlib
+import stat
 import subprocess
 import sys
 
 import pytest
 
-from glance_lite.store import BadStoreConfiguration, BadStoreUri, StoreError, StoreFull
+from glance_lite.store import (
+    BadStoreConfiguration,
+    BadStoreUri,
+    StoreError,
+    StoreFull,
+    StoreUnavailable,
+)
 from glance_lite.testing.stores import Source
 from tests.conformance.test_stores import file_store
 
@@ -64,6 +72,9 @@ def test_permissions_are_octal_digits(images, digits, mode):
         ({'filesystem_store_datadir': '/proc/images'}, 'filesystem_store_datadir'),
         ({'filesystem_store_datadirs': ['/tmp/x:much']}, 'filesystem_store_datadirs'),
         ({'filesystem_store_datadirs': ['/tmp/x:1', '/tmp/x:2']}, 'filesystem_store_datadirs'),
+        ({'filesystem_store_datadir': '/tmp/what?'}, 'filesystem_store_datadir'),
+        ({'filesystem_store_datadir': '/tmp/#1'}, 'filesystem_store_datadir'),
+        ({'filesystem_store_datadirs': ['/tmp/x\ty:1']}, 'filesystem_store_datadirs'),
         ({'filesystem_store_metadata_file': '/no/file'}, 'filesystem_store_metadata_file'),
     ],
 )
@@ -152,4 +163,19 @@ def test_a_full_disk_is_said_and_leaves_nothing(images, monkeypatch):
     with pytest.raises(StoreFull, match='fast'):
         add(driver)
     monkeypatch.undo()
+    assert os.listdir(images) == []
+
+
+def test_a_name_that_may_not_survive_is_taken_back(images, monkeypatch):
+    """The upload was refused and its file stayed."""
+    driver, fsync = file_store(filesystem_store_datadir=str(images)), os.fsync
+
+    def broken(descriptor):
+        if stat.S_ISDIR(os.fstat(descriptor).st_mode):
+            raise OSError(errno.EIO, 'Input/output error')
+        fsync(descriptor)
+
+    monkeypatch.setattr(os, 'fsync', broken)
+    with pytest.raises(StoreUnavailable, match='fast'):
+        add(driver)
     assert os.listdir(images) == []

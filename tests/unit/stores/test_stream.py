@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import os
 
 import pytest
 
@@ -134,3 +135,52 @@ def test_entity_tags_are_quoted_hashes():
     assert stream.etag(image) == '"abc"'
     image.os_hash_value = 'def'
     assert stream.etag(image) == '"def"'
+
+
+class Filled(io.BytesIO):
+    """A body that is read into memory that is there, some of it each time."""
+
+    def readinto(self, view):
+        return super().readinto(view[:700_000])
+
+
+def test_memory_is_used_again_and_what_somebody_holds_stays_as_it_is():
+    data = bytes(os.urandom(1000)) * 20_000
+    body = Filled(data)
+    upload = Upload(body.read, len(data), body.readinto)
+    upload.arm('sha512')
+    kept = [upload.read(CHUNK) for _ in range(8)]
+    while chunk := upload.read(CHUNK):
+        kept.append(bytes(chunk))
+    assert b''.join(kept) == data
+    assert upload.os_hash_value == hashlib.sha512(data).hexdigest()
+    assert upload.checksum == hashlib.md5(data).hexdigest()
+
+
+def test_a_driver_that_holds_nothing_costs_a_few_buffers(monkeypatch):
+    made = []
+
+    class Counted(bytearray):
+        def __init__(self, size):
+            super().__init__(size)
+            made.append(size)
+
+    monkeypatch.setattr(stream, 'bytearray', Counted, raising=False)
+    data = bytes(40 * CHUNK)
+    body = io.BytesIO(data)
+    upload = Upload(body.read, len(data), body.readinto)
+    upload.arm('sha512')
+    while upload.read(CHUNK):
+        pass
+    assert upload.settled and 2 <= len(made) <= stream.Buffers.KEPT
+
+
+def test_digests_are_the_same_however_chunks_come():
+    digest = stream.Digest('sha512')
+    sizes = [1, stream.SMALL, 5, 3 * CHUNK, stream.SMALL - 1, CHUNK, 0, 7] * 20
+    data = os.urandom(sum(sizes))
+    view, at = memoryview(data), 0
+    for size in sizes:
+        digest.update(view[at : at + size])
+        at += size
+    assert digest.hexdigest() == hashlib.sha512(data).hexdigest()

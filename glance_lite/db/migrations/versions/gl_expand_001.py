@@ -3,6 +3,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import sqlalchemy as sa
 from alembic import op
 
@@ -11,7 +13,7 @@ down_revision = None
 branch_labels = ('gl_expand',)
 depends_on = None
 
-_MYSQL = {'mysql_engine': 'InnoDB', 'mysql_charset': 'utf8mb3'}
+_MYSQL: Any = {'mysql_engine': 'InnoDB', 'mysql_charset': 'utf8mb3'}
 _SERIAL = sa.BigInteger().with_variant(sa.Integer(), 'sqlite')
 
 

@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``/v2/info``."""
+
+from __future__ import annotations
+
+from glance_lite.api.described import OBJECT, TEXT, Described, found, ref
+
+SCHEMAS = {
+    'ImportMethods': {
+        'type': 'object',
+        'properties': {
+            'import-methods': {
+                'type': 'object',
+                'properties': {
+                    'description': TEXT,
+                    'type': {'const': 'array'},
+                    'value': {'type': 'array', 'items': TEXT},
+                },
+                'required': ['description', 'type', 'value'],
+            }
+        },
+        'required': ['import-methods'],
+        'additionalProperties': False,
+    },
+    'Usage': {
+        'type': 'object',
+        'properties': {'usage': OBJECT},
+        'required': ['usage'],
+        'additionalProperties': False,
+    },
+}
+
+HANDLERS = {
+    'import_methods': Described('The methods of import', found(ref('ImportMethods'))),
+    'usage': Described('What the project uses of its limits', found(ref('Usage'))),
+}

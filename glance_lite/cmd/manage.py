@@ -1,0 +1,175 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``glance-lite-manage``: the database and the pipeline, from the command line."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Sequence
+
+from oslo_config import cfg
+
+from glance_lite import conf as configuration
+from glance_lite import deploy, logs
+from glance_lite.cmd import metadefs, orphans
+from glance_lite.db import admin
+from glance_lite.errors import GlanceLiteError
+from glance_lite.operations import OPERATIONS, is_inner
+from glance_lite.service import Service
+
+DAYS, IMAGE_DAYS, ROWS = 30, 180, 100
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; the exit code."""
+    conf = cfg.CONF
+    configuration.register(conf)
+    logs.register(conf)
+    conf.register_cli_opt(cfg.SubCommandOpt('command', title='Commands', handler=_commands))
+    try:
+        configuration.parse(
+            conf,
+            sys.argv[1:] if arguments is None else arguments,
+            prog='glance-lite-manage',
+            description='Looks after the database of an image service and shows how it is made.',
+        )
+        logs.setup(conf)
+        return int(conf.command.run(conf) or 0)
+    except GlanceLiteError as ex:
+        print(f'glance-lite-manage: {ex}', file=sys.stderr)
+        return 1
+
+
+def _commands(parsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
+    db = parsers.add_parser('db', help='the database').add_subparsers(
+        dest='db_command', required=True
+    )
+    for name in ('sync', 'upgrade'):
+        _add(db, name, db_sync, 'make the tables, or what is missing of them')
+    _add(db, 'version', db_version, 'show the revision of the tables')
+    _add(db, 'check', db_check, 'exit with 0 when the tables are up to date, 3 or 5 when not')
+    purge = _add(db, 'purge', db_purge, 'remove rows of deleted images for good')
+    images = _add(
+        db, 'purge_images_table', db_purge_images, 'remove deleted images that purge has left'
+    )
+    for parser, days in ((purge, DAYS), (images, IMAGE_DAYS)):
+        parser.add_argument(
+            '--age_in_days',
+            type=int,
+            default=days,
+            help=f'only what was deleted more days ago (default: {days})',
+        )
+        parser.add_argument(
+            '--max_rows',
+            type=int,
+            default=ROWS,
+            help=f'at most so many rows, -1 for all (default: {ROWS})',
+        )
+    store = parsers.add_parser('store', help='what lies in the stores').add_subparsers(
+        dest='store_command', required=True
+    )
+    search = _add(store, 'orphans', store_orphans, 'show data that no image refers to')
+    search.add_argument(
+        '--store', help='only in the store of this id (default: in all that can list)'
+    )
+    search.add_argument(
+        '--delete',
+        action='store_true',
+        help='remove what belongs to images that do not exist any more; all else stays',
+    )
+    metadefs.add(db)
+    metadefs.add_old(parsers)
+    pipeline = parsers.add_parser('pipeline', help='the way of a request').add_subparsers(
+        dest='pipeline_command', required=True
+    )
+    _add(pipeline, 'show', pipeline_show, 'show filters, layers, stores and who acts on what')
+
+
+def _add(
+    parsers: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    run: Callable[[cfg.ConfigOpts], int | None],
+    text: str,
+) -> argparse.ArgumentParser:
+    parser = parsers.add_parser(name, help=text, description=text[0].upper() + text[1:] + '.')
+    parser.set_defaults(run=run)
+    return parser
+
+
+# --- db
+
+
+def db_sync(conf: cfg.ConfigOpts) -> None:
+    admin.sync(conf)
+    print(f'The database is at {admin.version(conf)}')
+
+
+def db_version(conf: cfg.ConfigOpts) -> None:
+    print(admin.version(conf))
+
+
+def db_check(conf: cfg.ConfigOpts) -> int:
+    code = admin.check(conf)
+    print('The database is up to date' if code == admin.UP_TO_DATE else 'Run: db sync')
+    return code
+
+
+def db_purge(conf: cfg.ConfigOpts) -> None:
+    command = conf.command
+    for table, count in admin.purge(conf, command.age_in_days, command.max_rows).items():
+        print(f'{table}: {count} rows removed')
+
+
+def db_purge_images(conf: cfg.ConfigOpts) -> None:
+    command = conf.command
+    count = admin.purge_images_table(conf, command.age_in_days, command.max_rows)
+    print(f'images: {count} rows removed')
+
+
+# --- stores
+
+
+def store_orphans(conf: cfg.ConfigOpts) -> None:
+    """Data that no image refers to, and `--delete` it where nobody can come to need it."""
+    service = Service(conf)
+    with service.running():
+        orphans.run(conf, service)
+
+
+# --- pipeline
+
+
+def pipeline_show(conf: cfg.ConfigOpts) -> None:
+    """The way of a request, as the configuration makes it."""
+    service = Service(conf)
+    loader = deploy.loader(service)
+    print(render(service, deploy.application_name(service), loader))
+
+
+def render(service: Service, application: str, loader: deploy.Loader) -> str:
+    """The pipeline as text."""
+    acting = [layer.name for layer in service.layers if layer.acts()]
+    lines = [
+        f'{application}',
+        '  ' + ' > '.join(loader.pipeline(application)),
+        '',
+        'layers',
+        '  ' + ' > '.join(acting),
+    ]
+    idle = [layer.name for layer in service.layers if not layer.acts()]
+    if idle:
+        lines.append(f'  nothing to do for: {", ".join(idle)}')
+    lines += ['', 'stores']
+    for store in service.gateway.stores.values():
+        default = ', default' if store.default else ''
+        lines.append(f'  {store.id} ({store.type}, weight {store.weight}{default})')
+    lines += ['', 'operations']
+    for name in OPERATIONS:
+        who = [one for one in service.chain.acting[name] if one in acting]
+        mark = ' (between layers)' if is_inner(name) else ''
+        lines.append(f'  {name:<18} {" > ".join(who)}{mark}')
+    return '\n'.join(lines)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

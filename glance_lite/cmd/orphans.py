@@ -1,0 +1,52 @@
+# SPDX-License-Identifier: Apache-2.0
+"""``glance-lite-manage store orphans``: data in the stores that no image refers to."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+
+from oslo_config import cfg
+
+from glance_lite.context import service_context
+from glance_lite.errors import NotFound
+from glance_lite.model import Orphan
+from glance_lite.service import Service
+from glance_lite.store import Cap
+
+
+def run(conf: cfg.ConfigOpts, service: Service) -> None:
+    """Print what is found, a line each, and remove what may go. `NotFound`: no such store."""
+    command, ctx = conf.command, service_context()
+    found = removed = size = 0
+    for orphan in _search(conf, service, command.store):
+        found += 1
+        size += orphan.size
+        what = 'stays: ' + _why(orphan) if not orphan.removable else 'can be removed'
+        if orphan.removable and command.delete:
+            gone = service.chain.inner.remove_orphan(ctx, orphan)
+            removed += gone
+            what = 'removed' if gone else 'stays: it is gone already, or needed now'
+        hours = orphan.age / 3600
+        print(f'{orphan.store}  {orphan.size:>14} bytes  {hours:8.1f} h  {orphan.shown}  {what}')
+    print(f'{found} found, {size} bytes; {removed} removed')
+
+
+def _search(conf: cfg.ConfigOpts, service: Service, only: str | None) -> Iterator[Orphan]:
+    stores = service.gateway.stores
+    if only is not None and only not in stores:
+        raise NotFound(f'There is no store {only}; there are {", ".join(stores)}')
+    for store in stores.values():
+        if only is None and Cap.LIST not in store.driver.caps:
+            print(f'Store {store.id} ({store.type}) cannot list what it holds', file=sys.stderr)
+        elif only in (None, store.id):
+            print(f'Looking into store {store.id}', file=sys.stderr)
+            yield from service.chain.inner.find_orphans(
+                service_context(), store.id, conf.maintenance.orphan_min_age
+            )
+
+
+def _why(orphan: Orphan) -> str:
+    if orphan.image_id is None:
+        return 'not a name of an image'
+    return f'image {orphan.image_id} is there, or just being worked on'

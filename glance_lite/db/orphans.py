@@ -1,0 +1,48 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What the search for orphans asks: which data somebody wants, and which images are gone."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from glance_lite.db import rows, tables
+from glance_lite.model import Location
+
+images = tables.images.c
+locations = tables.image_locations.c
+operations = tables.operations.c
+
+#: deleted by its row, and its data is to go later (Glance's delayed delete)
+PENDING = 'pending_delete'
+
+
+def list_locations(connection: Connection, after: int, count: int) -> tuple[Location, ...]:
+    """Locations whose data somebody may want, by id."""
+    wanted = (
+        sa.select(locations.id, locations.value, locations.meta_data, locations.status)
+        .where(
+            locations.id > after,
+            sa.or_(locations.deleted == sa.false(), locations.status == PENDING),
+        )
+        .order_by(locations.id)
+        .limit(count)
+    )
+    return tuple(
+        Location(row.id, row.value, rows.metadata(row.meta_data), row.status)
+        for row in connection.execute(wanted)
+    )
+
+
+def find_vanished(connection: Connection, image_ids: Sequence[str]) -> frozenset[str]:
+    """Ids without an image, or of a deleted one. Not those that an operation is at work on."""
+    needed = sa.union(
+        sa.select(images.id).where(
+            images.id.in_(image_ids),
+            sa.or_(images.deleted == sa.false(), images.status == PENDING),
+        ),
+        sa.select(operations.image_id).where(operations.image_id.in_(image_ids)),
+    )
+    return frozenset(image_ids) - frozenset(connection.execute(needed).scalars())

@@ -1,0 +1,29 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Keeps a serving process small: glibc's allocator gives back what uploads have used.
+
+By default glibc raises its own threshold for mapped blocks with the first chunk that is freed,
+keeps all chunks after that in heaps of its own, one for several threads, and the process stays
+as large as its busiest moment (mallopt(3), "dynamic mmap threshold").
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+
+M_TRIM_THRESHOLD = -1
+M_MMAP_THRESHOLD = -3
+M_ARENA_MAX = -8
+
+#: Bytes from which a block is mapped by itself, and given back when it is freed.
+MAPPED = 256 * 1024
+
+
+def stay_small() -> None:
+    """Set the allocator's limits, where it is glibc's."""
+    # Another C library has no mallopt.
+    with contextlib.suppress(OSError, AttributeError):
+        mallopt = ctypes.CDLL(None).mallopt
+        mallopt(M_MMAP_THRESHOLD, MAPPED)
+        mallopt(M_TRIM_THRESHOLD, MAPPED)
+        mallopt(M_ARENA_MAX, 2)

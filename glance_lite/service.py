@@ -1,0 +1,115 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The whole service, put together from a configuration.
+
+`Service` builds without any I/O, thread or connection, so a master may do it before it forks;
+`start` opens what each worker needs, and `start_background` sets its background work going.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Iterator
+
+from oslo_config import cfg
+
+from glance_lite import conf as configuration
+from glance_lite import plugins
+from glance_lite.errors import ConfigurationError, GlanceLiteError, PluginError
+from glance_lite.gateway import Gateway
+from glance_lite.layer import Chain, Layer, Parts, link
+from glance_lite.maintenance.expiry import Expiry
+from glance_lite.maintenance.importer import Importer
+from glance_lite.maintenance.sweeper import Sweeper
+from glance_lite.maintenance.ticker import Ticker
+from glance_lite.policy.enforcer import Enforcer
+
+LOG = logging.getLogger(__name__)
+
+
+class Service:
+    """Policy, stores and the chain of layers. Raises `ConfigurationError` in one sentence."""
+
+    def __init__(self, conf: cfg.ConfigOpts) -> None:
+        self.conf = conf
+        #: set by a Paste filter that takes everybody for an administrator
+        self.open_to_all = False
+        with self._naming_files():
+            self.enforcer = Enforcer(conf)
+            self.gateway = Gateway(conf)
+            parts = Parts(conf, self.gateway, self.enforcer)
+            self.layers = load_layers(parts)
+            self.chain: Chain = link(self.layers)
+            inner = self.chain.inner
+            self.importer = Importer(conf, inner, parts.wake)
+            jobs = (*Sweeper(conf, inner).jobs, *self.importer.jobs, *Expiry(inner).jobs)
+            self._ticker = Ticker(jobs)
+
+    def start(self) -> None:
+        """Open what a worker needs. Raises `ConfigurationError`."""
+        with self._naming_files():
+            self.enforcer.start()
+            self.gateway.start()
+            for layer in self.layers:
+                if layer.acts():
+                    layer.start()
+
+    def start_background(self) -> None:
+        """Set the background work going: after `start`, in a process that does not fork."""
+        self._ticker.start()
+
+    @contextlib.contextmanager
+    def _naming_files(self) -> Iterator[None]:
+        """Parts and drivers know their group and option; which file sets it is known here."""
+        try:
+            yield
+        except ConfigurationError as ex:
+            raise type(ex)(configuration.placed(self.conf, ex.message)) from ex
+
+    def stop(self) -> None:
+        self._ticker.stop()
+        for layer in self.layers:
+            layer.stop()
+
+    @contextlib.contextmanager
+    def running(self) -> Iterator[None]:
+        """For a command: started, without background work, and stopped at the end."""
+        self.start()
+        try:
+            yield
+        finally:
+            self.stop()
+
+    def check(self) -> dict[str, str | None]:
+        """Part -> None when it is well, else a sentence without secrets, for /healthcheck."""
+        result: dict[str, str | None] = {'policy': self.enforcer.check()}
+        for store_id, problem in self.gateway.check().items():
+            result[f'store {store_id}'] = problem
+        for layer in self.layers:
+            if not layer.acts():
+                continue
+            try:
+                layer.check()
+                problem = None
+            except GlanceLiteError as ex:
+                problem = ex.message
+            result[f'layer {layer.name}'] = problem
+        return result
+
+
+def load_layers(parts: Parts) -> list[Layer]:
+    """The layers that ``[controller] layers`` names, in its order."""
+    conf = parts.conf
+    option = f'{configuration.where(conf, "controller", "layers")}[controller] layers'
+    names: list[str] = conf.controller.layers
+    layers = []
+    for name in names:
+        if names.count(name) > 1:
+            raise PluginError(f'{option}: {name} is in the list twice')
+        kind = plugins.load(plugins.LAYERS, name, option)
+        if not (isinstance(kind, type) and issubclass(kind, Layer)):
+            raise PluginError(f'{option}: {name} is not a layer')
+        layer = kind(parts)
+        layer.name = name
+        layers.append(layer)
+    return layers

@@ -1,0 +1,266 @@
+# SPDX-License-Identifier: Apache-2.0
+"""What a request may cost, in numbers that do not depend on the machine.
+
+SQL statements, Python calls from the entry of the router to the answer, and frames from the
+router to the end of the chain. (Glance 33: 4 statements and 3,110 calls for one image, 1,150
+calls for each image of a list.)
+"""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+
+import pytest
+import sqlalchemy as sa
+
+from glance_lite.api.app import Api
+from tests.api.harness import ADMIN, App
+
+LAST_LAYER = 'glance_lite/layers/db.py'
+GATEWAY = 'glance_lite/gateway.py'
+
+PROTECTIONS = """
+[.*]
+create = @
+read = @
+update = @
+delete = @
+"""
+
+
+@pytest.fixture(scope='module')
+def app(tmp_path_factory):
+    app = App(tmp_path_factory.mktemp('budgets'))
+    for number in range(30):
+        properties = {f'property{i}': 'value' for i in range(10)}
+        app.active(b'data', name=str(number), tags=['a', 'b', 'c'], **properties)
+    app.image = app.create(disk_format='raw', container_format='bare', foo='bar')
+    yield app
+    app.close()
+
+
+class Statements:
+    def __init__(self):
+        self.texts = []
+        self.commits = 0
+
+
+@contextlib.contextmanager
+def statements(app):
+    seen = Statements()
+    layer = next(layer for layer in app.service.layers if layer.name == 'db')
+    engine = layer.database.engine
+
+    def on_execute(connection, cursor, statement, parameters, context, executemany):
+        seen.texts.append(statement)
+
+    def on_commit(connection):
+        seen.commits += 1
+
+    sa.event.listen(engine, 'before_cursor_execute', on_execute)
+    sa.event.listen(engine, 'commit', on_commit)
+    try:
+        yield seen
+    finally:
+        sa.event.remove(engine, 'before_cursor_execute', on_execute)
+        sa.event.remove(engine, 'commit', on_commit)
+
+
+def calls(function):
+    """Python calls between the entry of the router and its return."""
+    count = 0
+    entry = Api.__call__.__code__
+    inside = False
+
+    def profile(frame, event, argument):
+        nonlocal count, inside
+        if event == 'call':
+            inside = inside or frame.f_code is entry
+            count += inside
+        elif event == 'return' and frame.f_code is entry:
+            inside = False
+
+    sys.setprofile(profile)
+    try:
+        function()
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+def depth(app, function, module, name):
+    """Frames from the router to `name` of `module`, both counted."""
+    found = []
+
+    def profile(frame, event, argument):
+        code = frame.f_code
+        if event == 'call' and code.co_name == name and code.co_filename.endswith(module):
+            count = 1
+            while frame.f_code is not Api._dispatch.__code__:
+                frame = frame.f_back
+                count += 1
+            found.append(count)
+
+    sys.setprofile(profile)
+    try:
+        function()
+    finally:
+        sys.setprofile(None)
+    return max(found)
+
+
+# --- statements
+
+
+def test_get_is_one_statement(app):
+    path = f'/v2/images/{app.image["id"]}'
+    with statements(app) as seen:
+        assert app.get(path).status == 200
+    assert len(seen.texts) == 1
+
+
+@pytest.mark.parametrize('query', ['', '?limit=10&name=in:1,2&tag=a&property1=value&sort=name:asc'])
+def test_a_list_is_at_most_four_statements(app, query):
+    with statements(app) as seen:
+        assert app.get('/v2/images' + query).json['images']
+    assert len(seen.texts) <= 4
+
+
+def test_the_next_page_is_at_most_four_statements(app):
+    following = app.get('/v2/images?limit=5').json['next']
+    with statements(app) as seen:
+        assert len(app.get(following).json['images']) == 5
+    assert len(seen.texts) <= 4
+
+
+def test_create_is_one_transaction(app):
+    with statements(app) as seen:
+        app.create(foo='bar', tags=['a'])
+    assert seen.commits == 1
+
+
+def test_patch_is_one_transaction(app):
+    step = {'op': 'replace', 'path': '/foo', 'value': 'new'}
+    with statements(app) as seen:
+        assert app.patch(app.image['id'], step).status == 200
+    assert seen.commits == 1
+
+
+# --- metadata definitions
+
+SPACES = '/v2/metadefs/namespaces'
+
+
+@pytest.fixture(scope='module')
+def spaces(app):
+    """Twenty namespaces, each with much in it."""
+    properties = {f'p{number}': {'title': 'T', 'type': 'string'} for number in range(20)}
+    for number in range(20):
+        body = {
+            'namespace': f'n{number}',
+            'visibility': 'public',
+            'properties': properties,
+            'objects': [{'name': f'o{one}', 'properties': properties} for one in range(20)],
+            'tags': [{'name': f't{one}'} for one in range(20)],
+            'resource_type_associations': [{'name': f'OS::{one}'} for one in range(5)],
+        }
+        with statements(app) as seen:
+            assert app.request('POST', SPACES, body, **ADMIN).status == 201
+        assert seen.commits == 1 and len(seen.texts) <= 8
+    return app
+
+
+@pytest.mark.parametrize(
+    ('path', 'count'),
+    [
+        ('', 2),
+        ('?limit=7&marker=n15&sort_key=namespace&resource_types=OS::1,OS::2', 3),
+        ('/n7', 1),
+        ('/n7?resource_type=OS::1', 1),
+        ('/n7/objects', 2),
+        ('/n7/properties', 2),
+        ('/n7/tags?limit=5', 2),
+        ('/n7/resource_types', 2),
+        ('/n7/objects/o3', 2),
+    ],
+)
+def test_statements_of_metadata_definitions(spaces, path, count):
+    with statements(spaces) as seen:
+        assert spaces.get(SPACES + path).status == 200
+    assert len(seen.texts) == count
+
+
+@pytest.mark.parametrize(
+    ('method', 'path', 'body'),
+    [
+        ('PUT', '/n7', {'namespace': 'n7', 'visibility': 'public'}),
+        ('POST', '/n7/tags', {'tags': [{'name': f'u{number}'} for number in range(100)]}),
+        ('PUT', '/n7/objects/o5', {'name': 'o5'}),
+        ('DELETE', '/n7/objects', None),
+        ('DELETE', '/n8', None),
+    ],
+)
+def test_a_change_of_metadata_definitions_is_one_transaction(spaces, method, path, body):
+    with statements(spaces) as seen:
+        assert spaces.request(method, SPACES + path, body, **ADMIN).status in (200, 201, 204)
+    assert seen.commits == 1 and len(seen.texts) <= 7
+
+
+# --- calls
+
+
+def test_calls_of_get(app):
+    path = f'/v2/images/{app.image["id"]}'
+    app.get(path)  # what is done once is done
+    assert calls(lambda: app.get(path)) <= 500
+
+
+def test_calls_of_a_list(app):
+    def listed(limit):
+        path = f'/v2/images?limit={limit}'
+        assert len(app.get(path).json['images']) == limit
+        return calls(lambda: app.get(path))
+
+    ten, thirty = listed(10), listed(30)
+    assert (thirty - ten) / 20 <= 40
+
+
+# --- frames, with every layer at work
+
+
+@pytest.fixture(scope='module')
+def full(tmp_path_factory):
+    directory = tmp_path_factory.mktemp('frames')
+    protections = directory / 'protections.conf'
+    protections.write_text(PROTECTIONS)
+    app = App(
+        directory,
+        default=f'property_protection_file = {protections}\nuser_storage_quota = 1GB',
+        more='[oslo_messaging_notifications]\ndriver = log',
+    )
+    app.image = app.active(b'data', foo='bar')
+    yield app
+    app.close()
+
+
+def test_frames_of_get(full):
+    path = f'/v2/images/{full.image["id"]}'
+    assert depth(full, lambda: full.get(path), LAST_LAYER, 'get_image') == 5
+
+
+def test_frames_of_update(full):
+    step = {'op': 'replace', 'path': '/foo', 'value': 'new'}
+    frames = depth(full, lambda: full.patch(full.image['id'], step), LAST_LAYER, 'update_image')
+    assert frames <= 9
+
+
+def test_frames_of_upload(full):
+    queued = full.create(disk_format='raw', container_format='bare')
+    frames = depth(full, lambda: full.put(queued['id'], b'data'), LAST_LAYER, 'claim_upload')
+    assert frames == 9
+
+
+def test_frames_of_download(full):
+    path = f'/v2/images/{full.image["id"]}/file'
+    assert depth(full, lambda: full.get(path), GATEWAY, 'open') == 7

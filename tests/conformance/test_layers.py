@@ -1,0 +1,303 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Every layer of ours against the kit, and the kit against layers that are wrong."""
+
+from __future__ import annotations
+
+import dataclasses
+import io
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import types
+
+import pytest
+
+from glance_lite.db import admin
+from glance_lite.errors import Forbidden
+from glance_lite.layer import Layer
+from glance_lite.layers.auth import Auth
+from glance_lite.layers.db import Database
+from glance_lite.layers.location import Locations
+from glance_lite.layers.notifier import Notifier
+from glance_lite.layers.policy import Policy
+from glance_lite.layers.property_protection import PropertyProtection
+from glance_lite.layers.quota import Quota
+from glance_lite.metadefs.operations import MetadefOperations
+from glance_lite.model import Changes, Digests, Location, NewLocation, Relocation, Stored
+from glance_lite.tasks import NewTask
+from glance_lite.testing.faults import Faults
+from glance_lite.testing.layers import DATA, LayerConformance, caller, make_parts, make_upload
+from glance_lite.testing.metadefs import make_namespace
+from tests.backends.fixtures import make_conf
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+
+class TestAuth(LayerConformance):
+    layer = Auth
+
+
+class TestPropertyProtection(LayerConformance):
+    layer = PropertyProtection
+
+    @pytest.fixture
+    def parts(self, tmp_path):
+        file = tmp_path / 'protections.conf'
+        everyone = 'create = @\nread = @\nupdate = @\ndelete = @\n'
+        file.write_text(f'[^os_]\n{everyone.replace("@", "admin")}[.*]\n{everyone}')
+        return make_parts(tmp_path, f'[DEFAULT]\nproperty_protection_file = {file}\n')
+
+
+class TestNotifier(LayerConformance):
+    layer = Notifier
+    configuration = '[oslo_messaging_notifications]\ndriver = test\ntransport_url = fake://\n'
+
+
+class TestPolicy(LayerConformance):
+    layer = Policy
+
+
+class TestQuota(LayerConformance):
+    layer = Quota
+    configuration = '[DEFAULT]\nuser_storage_quota = 1GB\n'
+
+
+class TestLocation(LayerConformance):
+    """The recorder plays the database; bytes go to a real store and come from it."""
+
+    layer = Locations
+
+    def arguments(self, name, image_id):
+        if name in ('download', 'delete_image', 'delete_from_store', 'import_next'):
+            driver = self.given.gateway.stores['ram'].driver
+            driver.add(image_id, io.BytesIO(DATA), len(DATA))
+        return super().arguments(name, image_id)
+
+
+OWNER = caller('alpha', 'admin', 'member', 'reader')
+
+
+class TestDatabase(LayerConformance):
+    """It ends every operation, on a real SQLite file; so each case needs rows of its own."""
+
+    @pytest.fixture
+    def layer(self, tmp_path):
+        conf = make_conf(f'sqlite:///{tmp_path}/glance.sqlite')
+        admin.sync(conf)
+        return Database(types.SimpleNamespace(conf=conf))
+
+    def arguments(self, name, image_id):
+        if name == 'create_image':
+            return (Changes(fields={'id': image_id}),)
+        if hasattr(MetadefOperations, name):
+            if name != 'create_namespace':
+                self.subject.create_namespace(OWNER, make_namespace(image_id))
+            return super().arguments(name, image_id)
+        self.image(image_id)
+        if name in ('get_member', 'update_member', 'remove_member'):
+            self.subject.add_member(OWNER, image_id, 'beta')
+        prepare = getattr(self, f'for_{name}', None)
+        return prepare(image_id) if prepare else super().arguments(name, image_id)
+
+    def image(self, image_id):
+        fields = {'id': image_id, 'disk_format': 'raw', 'container_format': 'bare'}
+        self.subject.create_image(OWNER, Changes(fields=fields))
+
+    def claim(self, image_id):
+        source = make_upload()
+        return self.subject.claim_upload(OWNER, image_id, source, 'ram'), source
+
+    def fill(self, image_id):
+        claim, source = self.claim(image_id)
+        stored = Stored(f'memory://ram/{image_id}', 'ram', 5, 'c' * 32, 'sha512', 'a' * 128)
+        self.subject.commit_upload(OWNER, claim, source, stored)
+
+    def for_set_active(self, image_id):
+        self.fill(image_id)
+        return image_id, False
+
+    def for_confirm_upload(self, image_id):
+        return self.claim(image_id)
+
+    def for_commit_upload(self, image_id):
+        stored = Stored(f'memory://ram/{image_id}', 'ram', 5, 'c' * 32, 'sha512', 'a' * 128)
+        return *self.claim(image_id), stored
+
+    def for_abort_upload(self, image_id):
+        return *self.claim(image_id), 'broken off'
+
+    def for_take_over(self, image_id):
+        return (self.claim(image_id)[0],)
+
+    for_end_operation = for_take_over
+
+    def for_relocate(self, image_id):
+        self.fill(image_id)
+        (there,) = self.subject.get_image(OWNER, image_id).locations
+        new = Location(0, f'memory://ram/other-{image_id}', {'store': 'ram'})
+        return image_id, Changes(), Relocation((there.id,), (new,), remove=frozenset({there.id}))
+
+    def for_take_import(self, image_id):
+        new = NewLocation(f'memory://ram/{image_id}', {'store': 'ram'})
+        # Each of a project of its own: of one project two are under way at a time.
+        somebody = caller(image_id, 'admin', 'member', 'reader')
+        self.subject.claim_import(somebody, image_id, new, 'ram')
+        return ()
+
+    def imported(self, image_id):
+        self.for_take_import(image_id)
+        claim = self.subject.take_import(OWNER)
+        while claim.image_id != image_id:  # those of other cases wait as well
+            claim = self.subject.take_import(OWNER)
+        return claim
+
+    def for_place_import(self, image_id):
+        return self.imported(image_id), 5, True, 'sha512'
+
+    def for_is_held(self, image_id):
+        return (self.imported(image_id),)
+
+    def for_commit_import(self, image_id):
+        claim = self.subject.place_import(OWNER, self.imported(image_id), 5, False, 'sha512')
+        return claim, Digests('c' * 32, 'sha512', 'a' * 128)
+
+    def for_abort_import(self, image_id):
+        claim = self.subject.place_import(OWNER, self.imported(image_id), 5, False, 'sha512')
+        return claim, 'broken off'
+
+    def for_commit_delete(self, image_id):
+        self.fill(image_id)
+        return (self.subject.claim_delete(OWNER, image_id),)
+
+    for_abort_delete = for_commit_delete
+
+    def for_get_task(self, image_id):
+        return (self.subject.create_task(OWNER, NewTask('import', {})).id,)
+
+
+class TestFaults(LayerConformance):
+    """Between others, with a fault that changes nothing."""
+
+    layer = Faults
+    configuration = '[faults]\nfault = before upload every delay 0\n'
+
+
+# --- the kit itself: for each case, a layer that must fail it
+
+
+class Wrong(Layer):
+    name = 'wrong'
+
+
+class CallsTwice(Wrong):
+    def delete_image(self, ctx, image_id):
+        self.next.delete_image(ctx, image_id)
+        self.next.delete_image(ctx, image_id)
+
+
+class TriesAgain(Wrong):
+    def delete_image(self, ctx, image_id):
+        try:
+            self.next.delete_image(ctx, image_id)
+        except Exception:
+            self.next.delete_image(ctx, image_id)
+
+
+class RefusesAfterwards(Wrong):
+    def delete_image(self, ctx, image_id):
+        self.next.delete_image(ctx, image_id)
+        if not ctx.is_admin:
+            raise Forbidden('too late')
+
+
+class ReadsAfterwards(Wrong):
+    def delete_image(self, ctx, image_id):
+        self.next.delete_image(ctx, image_id)
+        self.next.peek(ctx, image_id)
+
+
+class KeepsTheCaller(Wrong):
+    def delete_image(self, ctx, image_id):
+        self.ctx = ctx
+        self.next.peek(ctx, image_id)
+        self.next.delete_image(self.ctx, image_id)
+
+
+class Counts(Wrong):
+    def __init__(self, parts):
+        self.seen = []
+
+    def get_image(self, ctx, image_id):
+        self.seen.append(image_id)
+        return self.next.get_image(ctx, image_id)
+
+
+class GivesSomethingElse(Wrong):
+    def get_image(self, ctx, image_id):
+        return vars(self.next.get_image(ctx, image_id))
+
+
+class HasADefault(Wrong):
+    def set_active(self, ctx, image_id, active=True):
+        return self.next.set_active(ctx, image_id, active)
+
+
+class DoesNothing(Wrong):
+    pass
+
+
+class Right(Layer):
+    """Decides on the image, changes what goes down and what comes up."""
+
+    def update_image(self, ctx, image_id, changes):
+        if self.next.peek(ctx, image_id).protected or ctx.read_only:
+            raise Forbidden('not this one')
+        fields = {**changes.fields, 'min_disk': 1}
+        image = self.next.update_image(ctx, image_id, dataclasses.replace(changes, fields=fields))
+        return image.replace(tags=())
+
+
+@pytest.mark.parametrize(
+    ('wrong', 'case'),
+    [
+        (CallsTwice, 'test_a_write_goes_on_once_at_most'),
+        (TriesAgain, 'test_a_write_that_fails_is_not_tried_again'),
+        (RefusesAfterwards, 'test_who_refuses_changes_nothing'),
+        (ReadsAfterwards, 'test_a_read_that_fails_stops_the_write'),
+        (KeepsTheCaller, 'test_nothing_of_a_request_stays_on_the_layer'),
+        (KeepsTheCaller, 'test_several_threads_do_not_meet'),
+        (Counts, 'test_nothing_of_a_request_stays_on_the_layer'),
+        (GivesSomethingElse, 'test_results_are_of_the_operations_kind'),
+        (HasADefault, 'test_signatures_are_the_operations_own'),
+        (DoesNothing, 'test_it_acts_on_something'),
+    ],
+)
+def test_the_kit_finds_a_layer_that_is_wrong(failed, wrong, case):
+    assert case in failed[wrong.__name__]
+
+
+def test_the_kit_passes_a_layer_that_is_right(failed):
+    assert failed['Right'] == set()
+
+
+@pytest.fixture(scope='module')
+def failed(tmp_path_factory):
+    """Name of a layer of this module -> names of the cases it fails."""
+    wrong = [kind.__name__ for kind in (*Wrong.__subclasses__(), Right)]
+    file = tmp_path_factory.mktemp('kit') / 'test_wrong.py'
+    file.write_text(
+        'from glance_lite.testing.layers import LayerConformance\n'
+        f'from {__name__} import {", ".join(wrong)}\n'
+        + ''.join(f'class Test{name}(LayerConformance): layer = {name}\n' for name in wrong)
+    )
+    done = subprocess.run(
+        [sys.executable, '-m', 'pytest', '-q', '-rf', '--tb=no', '-p', 'no:cacheprovider', file],
+        capture_output=True,
+        text=True,
+        env={**os.environ, 'PYTHONPATH': str(ROOT)},
+    )
+    assert done.returncode == 1, done.stdout + done.stderr
+    found = re.findall(r'^FAILED \S+::Test(\w+)::(\w+)', done.stdout, re.M)
+    return {name: {case for layer, case in found if layer == name} for name in wrong}
