@@ -24,6 +24,8 @@ from glance_lite.errors import ConfigurationError, GlanceLiteError
 from glance_lite.middleware import oslo
 
 if TYPE_CHECKING:
+    from oslo_config import cfg
+
     from glance_lite.service import Service
 
 #: What Glance's Paste file and those of operators name, and what stands for it here.
@@ -206,3 +208,15 @@ class OnlyPaths:
 
 def _one_line(ex: BaseException) -> str:
     return ' '.join(str(ex).split())
+
+
+def refuse_open_local(conf: cfg.ConfigOpts, service: Service) -> None:
+    """Where everybody is an administrator, nobody else may come."""
+    if not service.open_to_all:
+        return
+    if conf.bind_host not in ('127.0.0.1', '::1', 'localhost'):
+        file = configuration.where(conf, 'DEFAULT', 'bind_host')
+        raise ConfigurationError(
+            f'{file}[DEFAULT] bind_host: the flavor {conf.paste_deploy.flavor} makes everybody an '
+            f'administrator and is served on 127.0.0.1 or ::1 only, not on {conf.bind_host}'
+        )

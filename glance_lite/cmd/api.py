@@ -37,7 +37,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         logs.setup(conf)
         service = Service(conf)
         app = deploy.load_app(service)
-        refuse_open_local(conf, service)
+        deploy.refuse_open_local(conf, service)
         tls.context(conf)
         if generation.is_check():
             green.meet_the_hub()
@@ -52,18 +52,6 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except ConfigurationError as ex:
         print(f'glance-lite-api: {ex}', file=sys.stderr)
         return 1
-
-
-def refuse_open_local(conf: cfg.ConfigOpts, service: Service) -> None:
-    """Where everybody is an administrator, nobody else may come."""
-    if not service.open_to_all:
-        return
-    if conf.bind_host not in ('127.0.0.1', '::1', 'localhost'):
-        file = configuration.where(conf, 'DEFAULT', 'bind_host')
-        raise ConfigurationError(
-            f'{file}[DEFAULT] bind_host: the flavor {conf.paste_deploy.flavor} makes everybody an '
-            f'administrator and is served on 127.0.0.1 or ::1 only, not on {conf.bind_host}'
-        )
 
 
 if __name__ == '__main__':

@@ -243,7 +243,9 @@ def test_nothing_is_answered_that_is_not_described(world, label):
     run()
     statuses = world.sent[sent:]
     assert len(statuses) >= shares()[label]
-    assert not label.split()[1].startswith('/v2') or len(set(statuses)) > 1, statuses
+    # A handful of requests may all meet the same refusal by chance; hundreds may not.
+    if FULL and label.split()[1].startswith('/v2'):
+        assert len(set(statuses)) > 1, statuses
 
 
 def one(world, case, sent, state, member):

@@ -77,7 +77,7 @@ def test_what_clients_send_stays_one_word_of_a_line(app, caplog):
 
 
 def test_local_is_told_by_what_it_does_not_by_its_name(tmp_path):
-    from glance_lite.cmd.api import refuse_open_local
+    from glance_lite.deploy import refuse_open_local
     from tests.api.harness import PASTE
 
     text = PASTE.read_text().replace('local-context', 'me')
