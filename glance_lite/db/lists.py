@@ -20,7 +20,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from glance_lite.context import RequestContext
-from glance_lite.db import limits, rows, tables, views
+from glance_lite.db import limits, paging, rows, tables, views
 from glance_lite.db.statements import Direct, Statement
 from glance_lite.errors import Invalid, LimitExceeded
 from glance_lite.model import EMPTY, Condition, Image, Location, Page, Query
@@ -142,16 +142,12 @@ def _behind(shape: Shape, first: int) -> Any:
 
 
 def _order(shape: Shape, columns: Any) -> list[Any]:
-    result = []
-    for name, ascending in shape.order:
-        key = columns[name].asc() if ascending else columns[name].desc()
-        if shape.backend == 'postgresql' and _FIELDS[name].nullable:
-            key = key.nulls_first() if ascending else key.nulls_last()
-        result.append(key)
-    return result
+    return [
+        paging.key(columns[name], ascending, shape.backend, _FIELDS[name].nullable)
+        for name, ascending in shape.order
+    ]
 
 
-@functools.lru_cache(maxsize=512)
 def statement(shape: Shape) -> Statement:
     """The statement of a page; the parameters are made by `_parameters`."""
     where, parts = _filters(shape), _after(shape)

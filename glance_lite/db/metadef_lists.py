@@ -11,6 +11,8 @@ from sqlalchemy.engine import Connection
 
 from glance_lite.context import RequestContext
 from glance_lite.db import metadefs, tables
+from glance_lite.db.paging import behind
+from glance_lite.db.paging import key as order_key
 from glance_lite.errors import Invalid
 from glance_lite.metadefs.model import (
     SORT_KEYS_OF_NAMESPACES,
@@ -42,29 +44,8 @@ def _order(keys: Mapping[str, Any], paging: Paging) -> list[Any]:
 def _paged(query: sa.Select[Any], order: list[Any], paging: Paging, dialect: str) -> Any:
     """In that order and with that limit, NULL as the smallest value."""
     for column in order:
-        key = column.asc() if paging.ascending else column.desc()
-        if dialect == 'postgresql' and column.nullable:
-            key = key.nulls_first() if paging.ascending else key.nulls_last()
-        query = query.order_by(key)
+        query = query.order_by(order_key(column, paging.ascending, dialect, column.nullable))
     return query if paging.limit is None else query.limit(paging.limit)
-
-
-def _behind(order: list[Any], marker: Any, ascending: bool) -> Any:
-    """(a > x) or (a = x and (b > y or ...)), NULL as the smallest value."""
-    rest: Any = sa.false()
-    for column, value in reversed(list(zip(order, marker, strict=True))):
-        wanted = sa.literal(value, column.type)
-        beyond: Any
-        if value is None:
-            beyond = column.is_not(None) if ascending else sa.false()
-            same = column.is_(None)
-        else:
-            beyond = column > wanted if ascending else column < wanted
-            if column.nullable and not ascending:
-                beyond = sa.or_(beyond, column.is_(None))
-            same = column == wanted
-        rest = sa.or_(beyond, sa.and_(same, rest))
-    return rest
 
 
 def list_namespaces(
@@ -87,7 +68,7 @@ def list_namespaces(
             metadefs.head(*order).where(metadefs.spaces.namespace == paging.marker)
         ).first()
         metadefs.seen(ctx, paging.marker, marker)
-        wanted = wanted.where(_behind(order, list(marker or ())[11:], paging.ascending))
+        wanted = wanted.where(behind(order, list(marker or ())[11:], paging.ascending))
     rows = connection.execute(_paged(wanted, order, paging, connection.dialect.name)).fetchall()
     parts = _associations(connection, [row[1] for row in rows])
     found = [
@@ -138,7 +119,7 @@ def list_definitions(
         marker = connection.execute(place).first()
         if marker is None:
             raise metadefs.missing_item(namespace, kind, paging.marker)
-        query = query.where(_behind(order, list(marker), paging.ascending))
+        query = query.where(behind(order, list(marker), paging.ascending))
     rows = connection.execute(_paged(query, order, paging, connection.dialect.name))
     return tuple(map(metadefs.definition_of, rows))
 

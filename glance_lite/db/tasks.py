@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from glance_lite.context import RequestContext
-from glance_lite.db import rows, tables
+from glance_lite.db import paging, rows, tables
 from glance_lite.errors import Invalid, LimitExceeded, NotFound
 from glance_lite.tasks import NewTask, Task, TaskPage, TaskQuery
 
@@ -94,8 +94,9 @@ def list_tasks(connection: Connection, ctx: RequestContext, wanted: TaskQuery) -
     )
     if wanted.marker is not None:
         place = _place(connection, ctx, wanted.marker, order)
-        query = query.where(_after(order, place, wanted.ascending))
-    keys = [_key(column, wanted.ascending, connection.dialect.name) for column in order]
+        query = query.where(paging.behind(order, place, wanted.ascending))
+    backend = connection.dialect.name
+    keys = [paging.key(column, wanted.ascending, backend, column.nullable) for column in order]
     if wanted.limit <= 0:
         return TaskPage((), False)
     found = connection.execute(query.order_by(*keys).limit(wanted.limit)).fetchall()
@@ -158,27 +159,3 @@ def _place(
     if found is None:
         raise Invalid(f'The marker {marker} is not a task that can be listed')
     return tuple(found)
-
-
-def _after(order: list[Any], place: tuple[Any, ...], ascending: bool) -> Any:
-    """What follows a place in the order; NULL is the smallest."""
-    rest: Any = sa.false()
-    for column, value in reversed(list(zip(order, place, strict=True))):
-        beyond: Any
-        if value is None:
-            beyond = column.is_not(None) if ascending else sa.false()
-            same = column.is_(None)
-        else:
-            beyond = column > value if ascending else column < value
-            if column.nullable and not ascending:
-                beyond = sa.or_(beyond, column.is_(None))
-            same = column == value
-        rest = sa.or_(beyond, sa.and_(same, rest))
-    return rest
-
-
-def _key(column: Any, ascending: bool, backend: str) -> Any:
-    key = column.asc() if ascending else column.desc()
-    if backend == 'postgresql' and column.nullable:
-        return key.nulls_first() if ascending else key.nulls_last()
-    return key
