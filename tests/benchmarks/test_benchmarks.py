@@ -124,7 +124,7 @@ def test_an_interrupted_run_leaves_nothing(peers, scratch, tmp_path, number, cod
                 break
         assert left(scratch), told
         process.send_signal(number)
-        told += process.communicate(timeout=60)[1]
+        told += process.communicate(timeout=300)[1]
     assert process.returncode == code, told
     assert (left(scratch), list(scratch.iterdir())) == ([], [])
 
