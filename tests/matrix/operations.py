@@ -321,9 +321,10 @@ def _service() -> list[Operation]:
     return [Operation(path[4:], 'GET', path, visibilities=NONE) for path in paths]
 
 
-#: The table of the old defaults may lack these, until Glance 33 has been asked for all of them:
-#: ``python -m tests.peers.rights old --new``.
-LATER = {one.name: one for one in (*_locations(), *_tasks(), *_metadefs())}
 OPERATIONS = {
-    one.name: one for one in (*_reads(), *_writes(), *_members(), *_of_nobody(), *_service())
-} | LATER
+    one.name: one
+    for one in (
+        *_reads(), *_writes(), *_members(), *_of_nobody(), *_service(), *_locations(), *_tasks(),
+        *_metadefs(),
+    )
+}  # fmt: skip
