@@ -40,6 +40,8 @@ RUN = settings(
     suppress_health_check=list(HealthCheck),
 )
 
+#: What a tag in a path may not have, or it is another path or a query.
+NO_PATH = frozenset('/?\n')
 #: Text that any database can keep, with what is special somewhere.
 TEXTS = st.text(
     st.one_of(
@@ -219,7 +221,7 @@ class Sequences(RuleBasedStateMachine):
     @rule(who=askers, number=which, tag=TEXTS)
     def add_tag(self, who: Who, number: int, tag: str) -> None:
         who, path, image = self.pick(who, number)
-        tag = (image.mark if image else 'x') + tag.replace('/', '').replace('\n', '')
+        tag = (image.mark if image else 'x') + ''.join(one for one in tag if one not in NO_PATH)
         answer = self.ask(who, 'PUT', f'{path}/tags/{tag}')
         expected = 403 if who.project is None else model.update(who, image, {}, set(), set())
         assert answer.status == (204 if expected == 200 else expected), answer
@@ -230,7 +232,7 @@ class Sequences(RuleBasedStateMachine):
     @rule(who=askers, number=which, number_of_tag=st.integers(0, 3))
     def remove_tag(self, who: Who, number: int, number_of_tag: int) -> None:
         who, path, image = self.pick(who, number)
-        known = [tag for tag in sorted(image.tags if image else ()) if not set(tag) & set('/\n')]
+        known = [tag for tag in sorted(image.tags if image else ()) if not NO_PATH & set(tag)]
         tag = known[number_of_tag] if number_of_tag < len(known) else 'nothing'
         answer = self.ask(who, 'DELETE', f'{path}/tags/{tag}')
         assert answer.status == model.remove_tag(who, image, tag), answer
