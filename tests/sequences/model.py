@@ -211,25 +211,29 @@ def get_member(who: Who, image: Image | None, member: str) -> int:
     return 200 if there else 404
 
 
-def add_member(who: Who, image: Image | None, member: str) -> int:
+def _not_for_members(who: Who, image: Image | None) -> int | None:
+    """What refuses any change of members before it is known who they are."""
     if who.project is None:
         return 403
     if not sees(who, image):
         return 404
     assert image is not None
-    if image.visibility != 'shared':
-        return 403
+    return None if image.visibility == 'shared' else 403
+
+
+def add_member(who: Who, image: Image | None, member: str) -> int:
+    refused = _not_for_members(who, image)
+    if refused:
+        return refused
+    assert image is not None
     return _if_own(who, image, 409 if member in image.members else 200)
 
 
 def set_member(who: Who, image: Image | None, member: str) -> int:
-    if who.project is None:
-        return 403
-    if not sees(who, image):
-        return 404
+    refused = _not_for_members(who, image)
+    if refused:
+        return refused
     assert image is not None
-    if image.visibility != 'shared':
-        return 403
     if member not in members_of(who, image):
         return 404
     if who.admin:
@@ -238,13 +242,10 @@ def set_member(who: Who, image: Image | None, member: str) -> int:
 
 
 def remove_member(who: Who, image: Image | None, member: str) -> int:
-    if who.project is None:
-        return 403
-    if not sees(who, image):
-        return 404
+    refused = _not_for_members(who, image)
+    if refused:
+        return refused
     assert image is not None
-    if image.visibility != 'shared':
-        return 403
     if member not in members_of(who, image):
         return 404
     return _if_own(who, image, 204)
