@@ -33,7 +33,7 @@ paste.app_factory = glance.api.v2.router:API.factory
 [app:healthcheck]
 paste.app_factory = oslo_middleware:Healthcheck.app_factory
 backends = disable_by_file
-disable_by_file_path = /nowhere/at/all
+disable_by_file_path = /dev/null/healthcheck_disable
 
 [filter:versionnegotiation]
 paste.filter_factory = glance.api.middleware.version_negotiation:VersionNegotiationFilter.factory

@@ -158,7 +158,7 @@ class Client(threading.Thread):
         if self._random.random() < 0.7:
             self._change(self._random.choice(self.images))
         if self._random.random() < 0.4:
-            self._delete(self._random.choice(self.images))
+            self._delete_image(self._random.choice(self.images))
 
     def _upload(self, known: Known) -> None:
         data = self._random.randbytes(self._random.choice((0, 10, 70_000, MIB, 5 * MIB + 3)))
@@ -187,7 +187,7 @@ class Client(threading.Thread):
         else:
             known.sure = False
 
-    def _delete(self, known: Known) -> None:
+    def _delete_image(self, known: Known) -> None:
         known.delete_sent = True
         answer = self._ask('DELETE', f'/{known.id}')
         known.deleted |= answer is not None and answer.status_code == 204

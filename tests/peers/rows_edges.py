@@ -321,7 +321,7 @@ def cors() -> Rows:
 
 
 #: Of the services of `configured`.
-DEFAULT = 'image_cache_dir = /nowhere/at/all/cache\n'
+DEFAULT = 'image_cache_dir = {directory}/cache\n'
 SECTIONS = """
 [oslo_middleware]
 enable_proxy_headers_parsing = true

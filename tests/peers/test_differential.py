@@ -28,12 +28,16 @@ PLAIN = 'enabled_import_methods = []\n'
 
 @contextlib.contextmanager
 def pair(tmp_path_factory, default, more=''):
-    """(client, file of the database) of Glance and of glance-lite, each with its own stores."""
+    """(client, file of the database) of Glance and of glance-lite, each with its own stores.
+
+    ``{directory}`` in ``default`` is where each keeps its files.
+    """
     with contextlib.ExitStack() as stack:
         found = []
         for name in ('glance', 'lite'):
             directory = tmp_path_factory.mktemp(name)
-            stores = default + lite.make_stores(directory / 'stores') + more
+            options = default.format(directory=directory)
+            stores = options + lite.make_stores(directory / 'stores') + more
             file = f'{directory}/glance.sqlite'
             url = f'sqlite:///{file}'
             if name == 'glance':
