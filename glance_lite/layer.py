@@ -59,6 +59,8 @@ class Layer(Operations):
     requires_api: ClassVar[int] = LAYER_API
     #: names of layers that must stand further in, where they are configured at all
     outside_of: ClassVar[tuple[str, ...]] = ()
+    #: operations that it does itself, asking nobody further in for the same
+    ends: ClassVar[frozenset[str]] = frozenset()
     #: name in the configuration; set when the layer is loaded
     name: str = ''
     #: the operations of the layers further in; set by `link`
@@ -129,7 +131,7 @@ def link(layers: Sequence[Layer], background: str = 'location') -> Chain:
         if layer.name == background:
             inner = cast(Operations, Links(methods))
     for name in OPERATIONS:
-        if name not in methods and not is_inner(name):
+        if not is_inner(name) and not any(name in layer.ends for layer in layers):
             raise PluginError(
                 f'[controller] layers: no layer in the list implements {name}; '
                 f'location and db must be among them'

@@ -2,8 +2,10 @@
 """``/healthcheck``: whether this process can serve, for load balancers and people.
 
 200 ``OK`` or 503 with a word; with ``detailed = true`` in the Paste file each part and what is
-wrong with it, without secrets. ``disable_by_file_path`` takes a host out of service.
-Results are kept for a second, so that asking often costs nothing.
+wrong with it, without secrets. Policy files that cannot be read are told and are no reason for
+503: the last good rules are in force, and all hosts may have the same files.
+``disable_by_file_path`` takes a host out of service. Results are kept for a second, so that
+asking often costs nothing.
 """
 
 from __future__ import annotations
@@ -23,6 +25,9 @@ if TYPE_CHECKING:
 
 #: Seconds for which a result is good enough.
 FRESH = 1.0
+
+#: Parts that serve on when something is wrong with them.
+SERVING = frozenset({'policy'})
 
 
 class Healthcheck:
@@ -47,7 +52,7 @@ class Healthcheck:
     ) -> Iterable[bytes]:
         parts = self._parts()
         wrong = {name: problem for name, problem in parts.items() if problem}
-        status = 503 if wrong else 200
+        status = 503 if wrong.keys() - SERVING else 200
         if 'application/json' in environ.get('HTTP_ACCEPT', ''):
             response = http.json_answer(self._document(parts, wrong), status)
         else:
@@ -61,20 +66,23 @@ class Healthcheck:
         return answer
 
     def _text(self, wrong: Mapping[str, str]) -> str:
-        if not wrong:
-            return 'OK'
         if wrong == {'service': 'DISABLED BY FILE'}:
             return 'DISABLED BY FILE'
+        failing = [name for name in wrong if name not in SERVING]
+        lines = [] if failing else ['OK']
         if self._detailed:
-            return '\n'.join(f'{name}: {problem}' for name, problem in wrong.items())
-        return ', '.join(wrong) + ' not available'
+            lines += [f'{name}: {problem}' for name, problem in wrong.items()]
+        elif failing:
+            lines.append(', '.join(failing) + ' not available')
+        return '\n'.join(lines)
 
     def _document(
         self, parts: Mapping[str, str | None], wrong: Mapping[str, str]
     ) -> dict[str, Any]:
+        healthy = not wrong.keys() - SERVING
         if not self._detailed:
-            return {'healthy': not wrong, 'parts': {name: name not in wrong for name in parts}}
-        return {'healthy': not wrong, 'parts': {name: text or 'OK' for name, text in parts.items()}}
+            return {'healthy': healthy, 'parts': {name: name not in wrong for name in parts}}
+        return {'healthy': healthy, 'parts': {name: text or 'OK' for name, text in parts.items()}}
 
 
 def factory(

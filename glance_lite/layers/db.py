@@ -27,7 +27,7 @@ from glance_lite.db import (
 from glance_lite.db import (
     tasks as task_rows,
 )
-from glance_lite.layer import Layer, Parts
+from glance_lite.layer import Layer, Parts, overrides
 from glance_lite.process import Process
 
 if TYPE_CHECKING:
@@ -329,3 +329,6 @@ class Database(Layer):
 
     def list_resource_types(self, ctx: RequestContext) -> tuple[Association, ...]:
         return self.database.read(metadef_lists.list_resource_types)
+
+
+Database.ends = frozenset(overrides(Database))

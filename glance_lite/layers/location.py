@@ -32,7 +32,7 @@ from glance_lite.errors import (
     StoreError,
 )
 from glance_lite.inspection import Inspector
-from glance_lite.layer import Layer, Parts
+from glance_lite.layer import Layer, Parts, overrides
 from glance_lite.layers.registration import Registration
 from glance_lite.model import FAILED_UPLOAD, Location, StoreInfo
 from glance_lite.relocation import plan
@@ -361,3 +361,7 @@ class Locations(Layer):
 def _spare(claim: Operation) -> str:
     """The name for the driver when something lies under the first one."""
     return f'{claim.image_id}-{claim.serial}'
+
+
+#: What becomes of an image's row is for ``db`` to do.
+Locations.ends = frozenset(overrides(Locations)) - {'update_image'}

@@ -16,6 +16,7 @@ from glance_lite.errors import Forbidden, ImageNotFound, NotFound
 from glance_lite.layer import Parts
 from glance_lite.metadefs.policy import MetadefPolicy
 from glance_lite.model import Changes, Image, Page
+from glance_lite.policy.target import Target, target_of
 
 if TYPE_CHECKING:
     from glance_lite.context import RequestContext
@@ -29,39 +30,8 @@ VISIBILITY_RULES = {'public': 'publicize_image', 'community': 'communitize_image
 #: The rule that decides on all of the task API.
 TASKS = 'tasks_api_access'
 
-
+#: A change of nothing.
 NOTHING = Changes()
-
-
-class Target(dict[str, Any]):
-    """An image as rules see it: what most rules ask for is there, the rest is looked up."""
-
-    image: Image
-
-    def __missing__(self, key: str) -> Any:
-        image = self.image
-        if key == 'image_id':
-            return image.id
-        if key in _ATTRIBUTES:
-            return getattr(image, key)
-        return image.properties[key]
-
-
-_ATTRIBUTES = frozenset(field.name for field in dataclasses.fields(Image)) - {
-    'locations',
-    'properties',
-}
-
-
-def target_of(ctx: RequestContext, image: Image) -> Target:
-    """What rules may ask of an image. A shared image of others is seen by members only."""
-    owner = image.owner
-    member = ctx.project_id if image.visibility == 'shared' and owner != ctx.project_id else None
-    target = Target(
-        project_id=owner, owner=owner, visibility=image.visibility, member_id=member, member=member
-    )
-    target.image = image
-    return target
 
 
 class Policy(MetadefPolicy):
@@ -285,6 +255,8 @@ class Policy(MetadefPolicy):
     def admit(self, ctx: RequestContext, rule: str, image_id: str | None) -> None:
         if image_id is None:
             self._enforcer.enforce(ctx, rule, {})
+        elif rule == 'modify_image':
+            self._change(ctx, image_id, rule)
         else:
             self._enforce(ctx, self.next.peek(ctx, image_id), rule)
         self.next.admit(ctx, rule, image_id)

@@ -1,14 +1,15 @@
 # SPDX-License-Identifier: Apache-2.0
 """Decides whether a caller may do something, by the policy files.
 
-oslo.policy owns the language, the defaults and the files. Files are looked at once per request;
-when the rules have changed they are compiled anew and swapped in at once.
+oslo.policy owns the language, the defaults and the files. Here the files are looked at every few
+seconds; when one has changed, all rules are read and compiled anew and swapped in at once.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import logging
-import os
+import threading
 import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -17,7 +18,8 @@ from oslo_policy import policy
 
 from glance_lite.errors import ConfigurationError, Forbidden
 from glance_lite.policy import list_rules
-from glance_lite.policy.compile import Compiler, Decision
+from glance_lite.policy.compile import Decision, decision
+from glance_lite.policy.files import Files, Stamp
 
 if TYPE_CHECKING:
     from oslo_config import cfg
@@ -26,9 +28,26 @@ if TYPE_CHECKING:
 
 LOG = logging.getLogger(__name__)
 
+#: Seconds within which a change of the policy files is seen. To look costs some hundred Python
+#: calls and a stat of each file, and a file may lie on a disk that does not answer at once.
+INTERVAL = 2.0
 
-#: Seconds within which a new policy file is seen.
-INTERVAL = 1.0
+
+@dataclasses.dataclass(frozen=True)
+class Loaded:
+    """The rules of one state of the files."""
+
+    oslo: policy.Enforcer
+    #: names of the rules that the operator's files have
+    own: frozenset[str]
+    #: by name of the rule, with scopes
+    decisions: dict[str, Decision]
+    #: by name of the rule, without; filled on demand
+    plain: dict[str, Decision] = dataclasses.field(default_factory=dict)
+
+    def defines(self, rule: str) -> bool:
+        """Whether anybody has said what `rule` means, be it as the default for all other names."""
+        return rule in self.oslo.rules or 'default' in self.own
 
 
 class Enforcer:
@@ -36,18 +55,15 @@ class Enforcer:
 
     def __init__(self, conf: cfg.ConfigOpts) -> None:
         self._conf = conf
-        self._oslo = self._new()
-        self._source: Any = None
-        self._decisions: dict[str, Decision] = {}
-        #: names of the rules that the operator's files have
-        self.own: frozenset[str] = frozenset()
-        self._compiler = Compiler(self._oslo)
+        self.files = Files(conf)
         self._problem: str | None = None
         self._next_look = 0.0
-        self._seen: tuple[int, int, int] | None = None
+        self._stamp: Stamp = ()
+        self._looking = threading.Lock()
         self.names = frozenset(rule.name for rule in list_rules())
         #: Ownership is asked for beside the rules where the old defaults count, as in Glance.
         self.owner_matters: bool = not conf.oslo_policy.enforce_new_defaults
+        self._swap(Loaded(self._new(), frozenset(), {}))
 
     def _new(self) -> policy.Enforcer:
         oslo = policy.Enforcer(self._conf)
@@ -58,60 +74,63 @@ class Enforcer:
 
     def start(self) -> None:
         """Read the files. Raises `ConfigurationError` in one sentence that names the file."""
+        self._next_look, self._stamp = time.monotonic() + INTERVAL, self.files.stamp()
+        self._swap(self._load())
+
+    def _load(self) -> Loaded:
+        """The rules as the files say them now.
+
+        Always a new enforcer of oslo.policy's: one that has failed half-way goes on with half of
+        the rules.
+        """
+        self.files.read()  # says better than oslo.policy what is wrong, and where
+        oslo = self._new()
         try:
-            self._oslo.load_rules()
+            oslo.load_rules(force_reload=True)
         except Exception as ex:
-            raise ConfigurationError(self._sentence(ex)) from ex
-        self._swap()
+            # It does not say what it raises, and means files that cannot be used.
+            options = self._conf.oslo_policy
+            where = ' or '.join([str(options.policy_file), *options.policy_dirs])
+            reason = ' '.join(str(ex).split())
+            raise ConfigurationError(
+                f'[oslo_policy] policy_file: {where} cannot be used: {reason}'
+            ) from ex
+        # Checks of others ask it, and it must not look for files then.
+        oslo.use_conf = False
+        decisions = {name: decision(oslo, name) for name in self.names}
+        return Loaded(oslo, frozenset(oslo.file_rules), decisions)
 
-    def _sentence(self, ex: Exception) -> str:
-        oslo_policy = self._conf.oslo_policy
-        file = self._oslo.policy_path or oslo_policy.policy_file
-        where = ' or '.join([str(file), *oslo_policy.policy_dirs])
-        return ' '.join(f'[oslo_policy] policy_file: {where} cannot be read: {ex}'.split())
-
-    def _swap(self) -> None:
-        if self._oslo.rules is not self._source:
-            compiler = Compiler(self._oslo)
-            decisions = {name: compiler.scoped(name) for name in self.names}
-            # Both are complete before anybody sees them.
-            self._compiler, self._decisions = compiler, decisions
-            self.own = frozenset(self._oslo.file_rules)
-            self._source = self._oslo.rules
-            # oslo.policy reads a broken file once; only new rules say that it is well again.
-            self._problem = None
+    def _swap(self, loaded: Loaded) -> None:
+        self.loaded = loaded
+        self.own = loaded.own
 
     def begin(self, ctx: RequestContext) -> Mapping[str, Any]:
         """See whether the files have changed, and what the caller is known by. Once a request."""
-        self._look()
+        if time.monotonic() >= self._next_look and self._looking.acquire(blocking=False):
+            try:
+                self._look()
+            finally:
+                self._looking.release()
         ctx.credentials = credentials = dict(ctx.to_policy_values())
         return credentials
 
     def _look(self) -> None:
-        """Have the files read again when they may have changed.
-
-        PERF: oslo.policy looks for every file and directory anew (320 Python calls). A file that
-        is in use is looked at in each request; one that comes new is seen within `INTERVAL`.
-        """
-        now, stamp = time.monotonic(), self._stamp()
-        if now < self._next_look and stamp == self._seen:
+        """Have the files read again if they have changed; else, and until then, all stays."""
+        self._next_look = time.monotonic() + INTERVAL
+        stamp = self.files.stamp()
+        if stamp == self._stamp:
             return
+        # Before they are read: what is written meanwhile is seen the next time.
+        self._stamp = stamp
         try:
-            self._oslo.load_rules()
-            self._swap()
-        except Exception as ex:
-            if self._problem is None:
-                self._problem = self._sentence(ex)
-                LOG.error('%s; the last rules that could be read stay in force', self._problem)
-        self._next_look, self._seen = now + INTERVAL, stamp
-
-    def _stamp(self) -> tuple[int, int, int] | None:
-        path = self._oslo.policy_path
-        try:
-            found = os.stat(path) if path else None
-        except OSError:
-            found = None
-        return found and (found.st_mtime_ns, found.st_size, found.st_ino)
+            loaded = self._load()
+        except ConfigurationError as ex:
+            self._problem = ex.message
+            LOG.error('%s; the last rules that could be read stay in force', ex.message)
+        else:
+            self._swap(loaded)
+            self._problem = None
+            LOG.info('The policy files have changed and were read again')
 
     def admit(self, ctx: RequestContext) -> None:
         """Begin a request: the rules of today, and whether its caller is an administrator."""
@@ -126,11 +145,30 @@ class Enforcer:
         credentials = ctx.credentials
         if credentials is None:
             credentials = self.begin(ctx)
-        decide = self._decisions.get(rule)
+        loaded = self.loaded
+        decide = loaded.decisions.get(rule)
         if decide is None:
-            # Named by an operator's file only, for example in property protections.
-            decide = self._decisions[rule] = self._compiler.scoped(rule)
+            decide = loaded.decisions[rule] = decision(loaded.oslo, rule)
         return decide(target, credentials)
+
+    def passes(self, ctx: RequestContext, rule: str) -> bool:
+        """Whether `rule` is true of the caller as such, whatever the scope of its token.
+
+        For rules that property protections name: as in Glance, the roles of a service that asks
+        for somebody count as well. What nobody has defined is nobody's.
+        """
+        credentials = ctx.credentials
+        if credentials is None:
+            credentials = self.begin(ctx)
+        if ctx.service_roles:
+            credentials = {**credentials, 'roles': [*ctx.roles, *ctx.service_roles]}
+        loaded = self.loaded
+        decide = loaded.plain.get(rule)
+        if decide is None:
+            if not loaded.defines(rule):
+                return False
+            decide = loaded.plain[rule] = decision(loaded.oslo, rule, scoped=False)
+        return decide({}, credentials)
 
     def enforce(self, ctx: RequestContext, rule: str, target: Mapping[str, Any]) -> None:
         """Raises `Forbidden` unless `rule` allows it."""
@@ -139,7 +177,7 @@ class Enforcer:
 
     def is_admin(self, ctx: RequestContext) -> bool:
         """What ``context_is_admin`` says of a caller."""
-        return self.allowed(ctx, 'context_is_admin', {'project_id': ctx.project_id})
+        return self.allowed(ctx, 'context_is_admin', ctx.credentials or self.begin(ctx))
 
     def check(self) -> str | None:
         """None, or why the files of today are not those in force."""

@@ -129,6 +129,7 @@ class Recorder(Layer):
     """All layers further in: notes every call and gives what they would give."""
 
     name = 'recorder'
+    ends = frozenset(OPERATIONS)
 
     def __init__(self) -> None:
         self.calls: list[Call] = []

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import pytest
 
+from glance_lite.api.healthcheck import Healthcheck
 from tests.api.harness import ONE_STORE
 
 NEWEST = ['v2.17', 'v2.15']
@@ -142,6 +143,20 @@ def test_healthcheck_sees_a_store_that_is_gone(app, tmp_path):
     assert answer.status == 503
     assert b'store cheap' in answer.body
     assert str(tmp_path).encode() not in answer.body
+
+
+def test_healthcheck_tells_of_a_broken_policy_and_serves_on(make_app, tmp_path, monkeypatch):
+    app = make_app()
+    (tmp_path / 'policy.yaml').write_text('get_image: [')
+    monkeypatch.setattr(app.service.enforcer, '_next_look', 0.0)
+    assert app.get('/v2/images').status == 200
+    answer = app.get('/healthcheck', project=None, headers={'Accept': 'application/json'})
+    assert answer.status == 200 and answer.json['healthy'] is True
+    assert answer.json['parts']['policy'] is False
+    assert app.get('/healthcheck', project=None).body == b'OK'
+    detailed = Healthcheck(app.service, None, detailed=True)
+    (body,) = detailed(app.environ('GET', '/healthcheck'), lambda *args: None)
+    assert body.startswith(b'OK\npolicy: ') and b'policy.yaml cannot be read' in body
 
 
 def test_healthcheck_sees_a_database_that_is_gone(make_app, tmp_path):

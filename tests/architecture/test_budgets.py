@@ -20,13 +20,31 @@ from tests.api.harness import ADMIN, App
 LAST_LAYER = 'glance_lite/layers/db.py'
 GATEWAY = 'glance_lite/gateway.py'
 
+#: As an operator has them: several sections, of which the last decides on most properties.
 PROTECTIONS = """
-[.*]
-create = @
+[^x_billing_]
+create = {admin}
+read = {admin}
+update = {admin}
+delete = {admin}
+
+[^x_licence_]
+create = {admin}
 read = @
-update = @
-delete = @
+update = !
+delete = !
+
+[.*]
+create = {member}
+read = {member}
+update = {member}
+delete = {member}
 """
+#: format -> who is meant
+FORMATS = {
+    'roles': {'admin': 'admin', 'member': 'member, reader'},
+    'policies': {'admin': 'context_is_admin', 'member': 'members'},
+}
 
 
 @pytest.fixture(scope='module')
@@ -237,19 +255,51 @@ def test_the_statement_of_a_list_is_made_once(app, query):
 # --- frames, with every layer at work
 
 
-@pytest.fixture(scope='module')
-def full(tmp_path_factory):
+@pytest.fixture(scope='module', params=FORMATS)
+def full(tmp_path_factory, request):
     directory = tmp_path_factory.mktemp('frames')
     protections = directory / 'protections.conf'
-    protections.write_text(PROTECTIONS)
+    protections.write_text(PROTECTIONS.format(**FORMATS[request.param]))
+    (directory / 'policy.yaml').write_text('members: "role:member or role:reader"\n')
     app = App(
         directory,
-        default=f'property_protection_file = {protections}\nuser_storage_quota = 1GB',
+        default=f'property_protection_file = {protections}\nuser_storage_quota = 1GB\n'
+        f'property_protection_rule_format = {request.param}',
         more='[oslo_messaging_notifications]\ndriver = log',
     )
-    app.image = app.active(b'data', foo='bar')
+    properties = {f'property{number}': 'value' for number in range(10)}
+    properties |= {'x_billing_code': '1', 'x_licence_kind': '2', 'foo': 'bar'}
+    for number in range(30):
+        app.image = app.active(
+            b'data', name=str(number), roles='admin,member,reader', tags=['a', 'b'], **properties
+        )
     yield app
     app.close()
+
+
+def test_calls_of_get_with_every_layer(full):
+    path = f'/v2/images/{full.image["id"]}'
+    shown = full.get(path).json
+    assert len([name for name in shown if name.startswith('property')]) == 10
+    assert 'x_licence_kind' in shown and 'x_billing_code' not in shown
+    assert calls(lambda: full.get(path)) <= 500
+
+
+def test_calls_of_a_list_with_every_layer(full):
+    def listed(limit):
+        path = f'/v2/images?limit={limit}'
+        images = full.get(path).json['images']
+        assert len(images) == limit and 'x_billing_code' not in images[-1]
+        return calls(lambda: full.get(path))
+
+    ten, thirty = listed(10), listed(30)
+    assert (thirty - ten) / 20 <= 40
+
+
+def test_get_is_one_statement_with_every_layer(full):
+    with statements(full) as seen:
+        assert full.get(f'/v2/images/{full.image["id"]}').status == 200
+    assert len(seen.texts) == 1
 
 
 def test_frames_of_get(full):

@@ -14,8 +14,8 @@ from glance_lite import conf as configuration
 from glance_lite.api.v2.schemas import ImageSchema
 from glance_lite.context import RequestContext
 from glance_lite.errors import Invalid
-from glance_lite.layers.property_protection import Rules
 from glance_lite.policy.enforcer import Enforcer
+from glance_lite.policy.protections import Protections
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 ETC = ROOT / 'etc'
@@ -90,7 +90,7 @@ def test_property_protections(conf, rule_format):
     enforcer = Enforcer(conf)
     enforcer.start()
     path = ETC / f'property-protections-{rule_format}.conf'
-    rules = Rules(str(path), rule_format, enforcer)
+    rules = Protections(str(path), rule_format, enforcer)
     admin = RequestContext(project_id='operators', roles=['admin'])
     member = RequestContext(project_id='alpha', roles=['member', 'reader'])
     every = ('create', 'read', 'update', 'delete')

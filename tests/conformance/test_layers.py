@@ -8,6 +8,7 @@ import io
 import os
 import pathlib
 import re
+import shutil
 import subprocess
 import sys
 import types
@@ -39,7 +40,30 @@ class TestAuth(LayerConformance):
     layer = Auth
 
 
+OPERATOR = ROOT / 'tests' / 'peers' / 'operator'
+
+
+def with_files_of_an_operator(directory, text=''):
+    """Parts with the policy files that Glance 33 is compared on."""
+    shutil.copytree(OPERATOR, directory, dirs_exist_ok=True)
+    return make_parts(directory, text)
+
+
 class TestPropertyProtection(LayerConformance):
+    layer = PropertyProtection
+
+    @pytest.fixture(params=['roles', 'policies'])
+    def parts(self, tmp_path, request):
+        return with_files_of_an_operator(
+            tmp_path,
+            f'[DEFAULT]\nproperty_protection_file = protections-{request.param}.conf\n'
+            f'property_protection_rule_format = {request.param}\n',
+        )
+
+
+class TestPropertyProtectionOfAll(LayerConformance):
+    """Nobody but administrators sees the properties of the kit's images."""
+
     layer = PropertyProtection
 
     @pytest.fixture
@@ -57,6 +81,14 @@ class TestNotifier(LayerConformance):
 
 class TestPolicy(LayerConformance):
     layer = Policy
+
+
+class TestPolicyOfAnOperator(LayerConformance):
+    layer = Policy
+
+    @pytest.fixture
+    def parts(self, tmp_path):
+        return with_files_of_an_operator(tmp_path)
 
 
 class TestQuota(LayerConformance):

@@ -24,7 +24,8 @@ def last():
         arguments = ', '.join(code.co_varnames[: code.co_argcount])
         values = ', '.join(code.co_varnames[1 : code.co_argcount])
         exec(f'def {name}({arguments}): return ({name!r}, {values})', scope)
-    return made(Layer, 'db', **{name: scope[name] for name in OPERATIONS})
+    own = {name: scope[name] for name in OPERATIONS}
+    return made(Layer, 'db', ends=frozenset(OPERATIONS), **own)
 
 
 class Frozen(Layer):
@@ -71,6 +72,13 @@ def test_wrong_order_is_one_sentence():
 def test_a_list_without_db_is_refused():
     with pytest.raises(PluginError, match='no layer in the list implements get_image'):
         link([made(Frozen, 'frozen')])
+
+
+def test_a_layer_that_only_passes_on_is_no_end():
+    """Otherwise the first request would find out that there is nobody further in."""
+    passing = {name: getattr(last(), name).__func__ for name in OPERATIONS}
+    with pytest.raises(PluginError, match='no layer in the list implements get_image'):
+        link([made(Layer, 'passing', **passing)])
 
 
 def test_an_override_with_other_arguments_is_refused():

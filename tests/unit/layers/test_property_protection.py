@@ -5,12 +5,18 @@ from __future__ import annotations
 
 import pytest
 
+from glance_lite.context import RequestContext
 from glance_lite.errors import ConfigurationError, Conflict, Forbidden, ImageNotFound
+from glance_lite.layer import overrides
+from glance_lite.layers.property_protection import PropertyProtection
 from glance_lite.model import Changes, Page, Query, Wanted
+from glance_lite.operations import OPERATIONS, is_inner
 from glance_lite.testing.layers import caller, make_upload
-from tests.unit.layers.conftest import beta, owner
+from tests.unit.layers.conftest import admin, beta, owner
 
 LAYERS = 'property_protection, policy, location, db'
+WITHOUT_POLICY = 'property_protection, location, db'
+ALL = 'create = @\nread = @\nupdate = @\ndelete = @\n'
 
 #: secret_*: operators only. label_*: all read, members write. fixed_*: made once, never changed.
 #: dark_*: everybody writes and only operators read. The rest is everybody's but blocked_*.
@@ -98,6 +104,7 @@ def test_hidden_properties_are_in_no_answer(made, image):
     assert listed.properties == SHOWN
     assert update(made, ctx(), image, fields={'name': 'new'}).properties == SHOWN
     assert made.outer.upload(ctx(), full.id, make_upload(), None).properties == {}
+    assert made.outer.set_active(ctx(), full.id, True).properties == {}
     download = made.outer.download(ctx(), full.id, Wanted())
     download.close()
     assert download.image.properties == {}
@@ -106,8 +113,20 @@ def test_hidden_properties_are_in_no_answer(made, image):
         made.outer.get_member(ctx(), image.id, 'beta'),
         made.outer.update_member(beta(), image.id, 'beta', 'accepted'),
         *made.outer.list_members(ctx(), image.id),
+        made.outer.remove_member(ctx(), image.id, 'beta'),
     ]
-    assert [member.image.properties for member in members] == [SHOWN] * 4
+    assert [member.image.properties for member in members] == [SHOWN] * 5
+
+
+def test_every_operation_that_gives_an_image_is_looked_at():
+    """What an operation gives is in its annotation."""
+    giving = {'Image', 'Page', 'Member', 'tuple[Member, ...]', 'Download'}
+    found = {
+        name
+        for name, contract in OPERATIONS.items()
+        if contract.__annotations__['return'] in giving and (name == 'peek' or not is_inner(name))
+    }
+    assert len(found) > 10 and found <= set(overrides(PropertyProtection))
 
 
 def test_who_may_read_sees_them(made, image):
@@ -227,6 +246,21 @@ def test_refusing_does_not_tell_whether_a_hidden_property_is_there(made, image):
     assert len(set(told)) == 1
 
 
+def test_who_may_not_change_the_image_is_told_that(made, image):
+    """Before whether there is such a property, as where there are no protections."""
+    reader = caller('alpha', 'reader')
+    for name in ('secret_key', 'label_a', 'missing'):
+        with pytest.raises(Forbidden):
+            update(made, reader, image, properties={name: 'x'}, require=frozenset({name}))
+
+
+def test_what_is_not_there_is_missing_whoever_might_make_it(made, image):
+    for name in ('secret_other', 'blocked_other', 'label_other'):
+        for kwargs in ({'properties': {name: 'x'}}, {'remove': frozenset({name})}):
+            with pytest.raises(Conflict):
+                update(made, owner(), image, require=frozenset({name}), **kwargs)
+
+
 @pytest.mark.parametrize('name', ['secret_key', 'dark_note'])
 def test_replacing_or_removing_what_one_cannot_see_is_a_conflict_as_if_it_were_missing(
     made, image, name
@@ -263,8 +297,9 @@ def test_a_refused_image_is_not_made(made):
 
 
 def test_sections_may_name_policy_rules(protect):
-    file = '[.*]\ncreate = @\nread = readers_of_it\nupdate = modify_image\ndelete = !\n'
-    made = protect(file, 'policies', rules={'readers_of_it': 'role:operator'})
+    file = '[.*]\ncreate = @\nread = readers_of_it\nupdate = writers_of_it\ndelete = !\n'
+    rules = {'readers_of_it': 'role:operator', 'writers_of_it': 'rule:readers_of_it'}
+    made = protect(file, 'policies', rules=rules)
     image = made.create(properties={'a': '1'})
     assert made.outer.get_image(owner(), image.id).properties == {}
     assert made.outer.get_image(operator(), image.id).properties == {'a': '1'}
@@ -273,29 +308,126 @@ def test_sections_may_name_policy_rules(protect):
         update(made, operator(), image, remove=frozenset('a'))
 
 
+def test_rules_of_sections_are_asked_about_nothing(protect):
+    """As in Glance: a rule that asks for the image or its project is not true of anybody else."""
+    file = f'[own]\n{ALL.replace("@", "modify_image")}[.*]\n{ALL.replace("@", "owners")}'
+    made = protect(file, 'policies', rules={'owners': 'project_id:%(project_id)s'})
+    image = made.create(properties={'own': '1', 'other': '2'})
+    assert made.outer.get_image(owner(), image.id).properties == {}
+    assert made.outer.get_image(admin(), image.id).properties == {'own': '1'}
+
+
+def test_scopes_do_not_matter_to_rules_of_sections(protect):
+    made = protect(f'[.*]\n{ALL.replace("@", "get_image")}', 'policies', layers=WITHOUT_POLICY)
+    image = made.create(properties={'a': '1'}, visibility='public')
+    system = RequestContext(system_scope='all', roles=['admin'], overwrite=False)
+    assert made.outer.get_image(system, image.id).properties == {'a': '1'}
+
+
+def test_a_policy_rule_that_nobody_has_defined_stops_the_start(protect):
+    """oslo.policy would take the rule ``default`` for it, which lets everybody do everything."""
+    file = f'[^a]\n{ALL}\n[^b]\n{ALL.replace("read = @", "read = raeders")}'
+    with pytest.raises(ConfigurationError, match=r'\.conf:9: \[\^b\] read: .* raeders'):
+        protect(file, 'policies', rules={'readers': '@'})
+    protect(file, 'policies', rules={'default': 'role:admin'})
+
+
+def test_a_policy_rule_that_is_gone_is_nobodys(protect, tmp_path):
+    made = protect(f'[.*]\n{ALL.replace("@", "mine")}', 'policies', rules={'mine': '@'})
+    image = made.create(properties={'a': '1'})
+    assert made.outer.get_image(owner(), image.id).properties == {'a': '1'}
+    (tmp_path / 'policy.yaml').write_text('{}')
+    made.parts.enforcer.start()
+    assert made.outer.get_image(owner(), image.id).properties == {}
+
+
+@pytest.mark.parametrize('form', ['roles', 'policies'])
+def test_roles_of_a_service_that_asks_for_somebody_count(protect, form):
+    made = protect(f'[.*]\n{ALL.replace("@", "trusted")}', form, rules={'trusted': 'role:trusted'})
+    image = made.create(properties={'a': '1'})
+
+    def asking(*roles, services=()):
+        return caller('alpha', 'member', 'reader', *roles, service_roles=list(services))
+
+    for ctx, shown in (
+        (asking(), {}),
+        (asking('trusted'), {'a': '1'}),
+        (asking(services=['trusted']), {'a': '1'}),
+        (asking(services=['service']), {}),
+    ):
+        assert made.outer.get_image(ctx, image.id).properties == shown
+        assert 'trusted' not in ctx.roles or not ctx.service_roles, 'they stay what they are'
+
+
+def test_rules_see_what_protections_hide(protect):
+    """Glance's do not, and so allow what they forbid."""
+    made = protect(rules={'download_image': "not 'x':%(secret_key)s"})
+    image = made.active()
+    assert made.read(image) == b'some data'
+    update(made, operator(), image, properties={'secret_key': 'x'})
+    assert 'secret_key' not in made.outer.get_image(owner(), image.id).properties
+    with pytest.raises(Forbidden):
+        made.read(image)
+
+
+# --- the file
+
+
+def test_sections_may_have_defaults_and_names_for_values(protect):
+    """As configparser, and so Glance, reads them."""
+    file = f'[DEFAULT]\nops = operator, Admin\n{ALL.replace("@", "%(ops)s")}[^a]\n[^b]\nread = @\n'
+    made = protect(file)
+    image = made.create(properties={'a': '1', 'b': '2'})
+    assert made.outer.get_image(owner(), image.id).properties == {'b': '2'}
+    assert made.outer.get_image(operator(), image.id).properties == {'a': '1', 'b': '2'}
+
+
+def test_the_last_word_of_nobody_counts(protect):
+    made = protect(f'[a]\n{ALL.replace("@", "member, !")}[b]\n{ALL.replace("@", "")}')
+    image = made.create(properties={'a': '1', 'b': '2'})
+    assert made.outer.get_image(operator(), image.id).properties == {}
+
+
+def test_sections_about_the_services_own_properties_do_not_count(protect):
+    made = protect(f'[os_glance_x]\nread = nobody\n[.*]\n{ALL}')
+    image = made.create(properties={'os_glance_x': '1', 'my_os_glance_x': '2'})
+    assert made.outer.get_image(owner(), image.id).properties == image.properties
+
+
+def test_properties_that_only_contain_the_services_prefix_are_protected(protect):
+    """Glance searches for it, and so lets everybody read and write them."""
+    made = protect(f'[secret]\n{ALL.replace("@", "admin")}[.*]\n{ALL}')
+    image = made.create(properties={'secret_os_glance_x': '1', 'other': '2'})
+    assert made.outer.get_image(owner(), image.id).properties == {'other': '2'}
+
+
 # --- a file that is wrong stops the start in one sentence
 
 
-ALL = 'create = @\nread = @\nupdate = @\ndelete = @\n'
-
-
 @pytest.mark.parametrize(
-    ('file', 'form', 'said'),
+    ('file', 'form', 'line', 'said'),
     [
-        (f'[(]\n{ALL}', 'roles', 'not a regular expression'),
-        ('[x]\ncreate = @\nread = @\nupdate = @\n', 'roles', 'does not say who may delete'),
-        (f'[x]\n{ALL.replace("read = @", "read = @, !")}', 'roles', 'both everyone'),
-        (f'[x]\n{ALL.replace("read = @", "read = a, b")}', 'policies', 'more than one policy'),
-        (f'[x]\n{ALL}[x]\n{ALL}', 'roles', 'already exists'),
-        (f'read = @\n[x]\n{ALL}', 'roles', 'no section headers'),
+        (f'\n[(]\n{ALL}', 'roles', 2, r'\[\(\] is not a regular expression'),
+        (f'# a\n\n[x]\n{ALL.replace("delete = @", "")}', 'roles', 3, 'not say who may delete'),
+        (f'[x]\n{ALL.replace("read = @", "read = @, !")}', 'roles', 3, r'\[x\] read .*both every'),
+        (f'[x]\n{ALL.replace("UPDATE = @", "")}[y]\n{ALL.replace("update = @", "Update: a, b")}',
+         'policies', 9, r'\[y\] update .*more than one policy'),
+        (f'[x]\n{ALL.replace("read = @", "read = a,")}', 'policies', 3, 'more than one policy'),
+        (f'[x]\n{ALL.replace("read = @", "read = %(y)s")}', 'roles', 3, r'\[x\] .*interpolation'),
+        (f'[x]\n{ALL.replace("read = @", "read = 5%")}', 'roles', 3, r"'%' must be followed"),
+        (f'[x]\n{ALL}[x]\n{ALL}', 'roles', 6, 'already exists'),
+        (f'read = @\n[x]\n{ALL}', 'roles', 1, 'no section headers'),
+        (f'[x]\n{ALL}read = @\n', 'roles', 6, "option 'read' .* already exists"),
+        (f'[x]\n{ALL}nonsense\n', 'roles', 6, 'nonsense'),
     ],
-)
-def test_a_wrong_file_stops_the_start(protect, tmp_path, file, form, said):
+)  # fmt: skip
+def test_a_wrong_file_stops_the_start(protect, tmp_path, file, form, line, said):
     with pytest.raises(ConfigurationError, match=said) as caught:
         protect(file, form)
     message = caught.value.message
     assert 'property_protection_file' in message and 'protections.conf' in message
     assert '\n' not in message
+    assert f'protections.conf:{line}: ' in message
 
 
 def test_a_missing_file_stops_the_start(make, tmp_path):
