@@ -21,6 +21,7 @@ IMPORT_METHODS = 'glance_lite.import_methods'
 IMPORT_PLUGINS = 'glance_lite.import_plugins'
 TASK_EXECUTORS = 'glance_lite.task_executors'
 NOTIFIERS = 'glance_lite.notifiers'
+CERTIFICATE_MANAGERS = 'glance_lite.certificate_managers'
 LOCATION_STRATEGIES = 'glance_lite.location_strategies'
 
 

@@ -10,7 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Callable, Iterator
-from typing import TYPE_CHECKING, Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, Protocol
 
 from glance_lite import concurrency
 from glance_lite.errors import GlanceLiteError, Invalid, LimitExceeded, StoreUnavailable
@@ -36,25 +36,31 @@ SOON = 0.02
 #: Chunks that a digest may be behind.
 BACKLOG = 2
 
-#: Two digests for each of a few uploads at once; hashlib releases the interpreter lock.
+#: Two digests for each of a few uploads at once; hashlib and cryptography release the
+#: interpreter lock.
 HASHING = concurrency.Pool('hashing', 8)
 
 
-class Digest:
-    """One checksum, computed in a native thread while other chunks are on their way."""
+class Beside:
+    """Something computed of all chunks, in a native thread while others are on their way."""
 
-    def __init__(self, algorithm: str, told: concurrency.Signal | None = None) -> None:
-        """`told` is shared by digests for which the same one waits."""
-        self._hash = hashlib.new(algorithm, usedforsecurity=False)
-        self._told = told or concurrency.Signal()
-        self._queue = concurrency.Queue(HASHING, self._hash.update, self._told)
+    def __init__(
+        self, work: Callable[[bytes | memoryview], object], told: concurrency.Signal
+    ) -> None:
+        """`work` takes each chunk and must not fail.
+
+        `told` is shared by those for which the same one waits.
+        """
+        self._work = work
+        self._told = told
+        self._queue = concurrency.Queue(HASHING, work, told)
 
     def update(self, chunk: bytes | memoryview) -> None:
         """Take a chunk, which must not change until it is done; waits while too many are not."""
         if len(self._queue) >= BACKLOG:
             self._told.wait_until(lambda: len(self._queue) < BACKLOG)
         if len(chunk) < SMALL and not self._queue:
-            self._hash.update(chunk)
+            self._work(chunk)
         else:
             self._queue.put(chunk)
 
@@ -62,9 +68,27 @@ class Digest:
         if self._queue:
             self._queue.join()
 
+
+class Digest(Beside):
+    """One checksum."""
+
+    def __init__(self, algorithm: str, told: concurrency.Signal | None = None) -> None:
+        self._hash = hashlib.new(algorithm, usedforsecurity=False)
+        super().__init__(self._hash.update, told or concurrency.Signal())
+
     def hexdigest(self) -> str:
         self.join()
         return self._hash.hexdigest()
+
+
+class Verifier(Protocol):
+    """Decides on all the data, when it has seen it."""
+
+    def update(self, chunk: bytes | memoryview) -> object:
+        """See the next bytes, in whatever thread; never fails."""
+
+    def verify(self) -> None:
+        """That was all. Raises `Invalid` when the data must not be kept."""
 
 
 class Buffers:
@@ -105,9 +129,9 @@ class Upload:
     """The bytes of one upload, as a driver reads them.
 
     It counts, limits, hashes and inspects, and withholds the last chunk until the source is
-    exhausted and every verdict is in: size, limit, format, and whether the claim still holds
-    (`confirm`). Then it releases the chunk or raises, so a driver that is all-or-nothing leaves
-    nothing behind.
+    exhausted and every verdict is in: size, limit, signature, format, and whether the claim still
+    holds (`confirm`). Then it releases the chunk or raises, so a driver that is all-or-nothing
+    leaves nothing behind.
     """
 
     def __init__(
@@ -135,6 +159,9 @@ class Upload:
         self._starting: list[Callable[[], None]] = []
         self._md5: Digest | None = None
         self._hash: Digest | None = None
+        self._verifier: Verifier | None = None
+        # What sees every chunk beside the store.
+        self._beside: tuple[Beside, ...] = ()
         self._inspector: Inspector | None = None
         self._confirm: Callable[[], None] | None = None
         self._held: bytes | memoryview | None = None
@@ -168,12 +195,16 @@ class Upload:
         inspector: Inspector | None = None,
         confirm: Callable[[], None] | None = None,
         checksum: bool = True,
+        verifier: Verifier | None = None,
     ) -> None:
         """Say what is computed and asked on the way."""
         self.os_hash_algo = algorithm
         told = concurrency.Signal()
         self._hash = Digest(algorithm, told)
         self._md5 = Digest('md5', told) if checksum else None
+        self._verifier = verifier
+        signed = Beside(verifier.update, told) if verifier else None
+        self._beside = tuple(one for one in (self._md5, self._hash, signed) if one is not None)
         self._inspector = inspector
         self._confirm = confirm
 
@@ -207,11 +238,11 @@ class Upload:
 
     def close(self) -> None:
         """Wait for what still runs in native threads; an upload that broke needs it most."""
-        for digest in (self._md5, self._hash):
-            if digest is not None:
-                digest.join()
+        for one in self._beside:
+            one.join()
         # What an error holds, its traceback and so this object, lives until it is collected.
-        self._md5 = self._hash = None
+        self._md5 = self._hash = self._verifier = None
+        self._beside = ()
         self._buffers = Buffers()
 
     def _advance(self) -> None:
@@ -241,10 +272,8 @@ class Upload:
             raise LimitExceeded(self._limit_message)
         if self.size is not None and self.count > self.size:
             raise Invalid(f'More data came than the {self.size} bytes that were declared')
-        if self._md5 is not None:
-            self._md5.update(chunk)
-        if self._hash is not None:
-            self._hash.update(chunk)
+        for one in self._beside:
+            one.update(chunk)
         if self._inspector is not None:
             self._inspector.eat(chunk)
         return chunk
@@ -252,10 +281,14 @@ class Upload:
     def _finish(self) -> None:
         if self.size is not None and self.count != self.size:
             raise Invalid(f'{self.size} bytes were declared and {self.count} came')
+        for one in self._beside:
+            one.join()
         if self._md5 is not None:
             self.checksum = self._md5.hexdigest()
         if self._hash is not None:
             self.os_hash_value = self._hash.hexdigest()
+        if self._verifier is not None:
+            self._verifier.verify()
         if self._inspector is not None:
             self.virtual_size = self._inspector.verdict()
         if self._confirm is not None:

@@ -22,7 +22,7 @@ from glance_lite.errors import ConfigurationError
 
 MODULES = (
     'api', 'controller', 'database', 'fetching', 'image_format', 'maintenance', 'metadefs',
-    'notify', 'paste', 'protection', 'quota', 'server', 'stores', 'tasks',
+    'notify', 'paste', 'protection', 'quota', 'server', 'signatures', 'stores', 'tasks',
 )  # fmt: skip
 
 #: Directory of the configuration when nothing else names one, as Glance has it.

@@ -10,11 +10,13 @@ import dataclasses
 from typing import TYPE_CHECKING
 
 from glance_lite.errors import Forbidden
+from glance_lite.layers.encryption_keys import EncryptionKeys
 from glance_lite.metadefs.auth import MetadefAuth, may_write
 from glance_lite.model import RESERVED_PREFIX, Changes
 
 if TYPE_CHECKING:
     from glance_lite.context import RequestContext
+    from glance_lite.layer import Parts
     from glance_lite.model import Image, Member, NewLocation
     from glance_lite.stream import Upload
     from glance_lite.tasks import NewTask, Task
@@ -24,6 +26,9 @@ class Auth(MetadefAuth):
     """Anonymous callers change nothing, and images belong to whoever made them."""
 
     outside_of = ('property_protection', 'notifier', 'policy', 'quota', 'location', 'db')
+
+    def __init__(self, parts: Parts) -> None:
+        self._encryption_keys = EncryptionKeys(parts.conf)
 
     def create_image(self, ctx: RequestContext, changes: Changes) -> Image:
         may_write(ctx)
@@ -46,7 +51,10 @@ class Auth(MetadefAuth):
 
     def delete_image(self, ctx: RequestContext, image_id: str) -> None:
         may_write(ctx)
+        image = self.next.peek(ctx, image_id)
         self.next.delete_image(ctx, image_id)
+        # Not before: what stays, because a store needs it or the database is away, keeps its key.
+        self._encryption_keys.delete(ctx, image)
 
     def set_active(self, ctx: RequestContext, image_id: str, active: bool) -> Image:
         may_write(ctx)

@@ -36,6 +36,7 @@ from glance_lite.layer import Layer, Parts, overrides
 from glance_lite.layers.registration import Registration
 from glance_lite.model import FAILED_UPLOAD, Location, StoreInfo
 from glance_lite.relocation import plan
+from glance_lite.signatures import Signatures
 
 if TYPE_CHECKING:
     from glance_lite.context import RequestContext
@@ -61,6 +62,7 @@ class Locations(Layer):
         self._algorithm: str = parts.conf.hashing_algorithm
         self._checksum: bool = parts.conf.compute_checksum
         self._formats = parts.conf.image_format
+        self._signatures = Signatures(parts.conf)
         self._registration = Registration(parts.gateway, parts.conf)
         self._wake = parts.wake
         # serial -> state of the operations this process has under way
@@ -89,6 +91,7 @@ class Locations(Layer):
                 self._inspector(claim.image),
                 lambda: self.next.confirm_upload(ctx, claim, source),
                 self._checksum,
+                self._signatures.verifier(ctx, claim.image),
             )
             stored = self._gateway.put(store_id, claim.name, _spare(claim), source)
             return self.next.commit_upload(ctx, claim, source, stored)

@@ -60,7 +60,7 @@ print(Fernet(paths[0].read_bytes()).encrypt_at_time(packed, issued).decode().rst
 """
 
 
-def _require(reason: str | None) -> None:
+def require(reason: str | None) -> None:
     """Skip the test, or fail it where peers are demanded."""
     if reason and os.environ.get(databases.REQUIRE) == '1':
         pytest.fail(reason)
@@ -72,14 +72,14 @@ def home() -> pathlib.Path:
     """The virtual environment of Keystone; skips, or fails where peers are demanded."""
     path = pathlib.Path(os.environ.get(HOME) or ROOT / '.cache' / 'keystone')
     there = (path / 'bin' / 'keystone-manage').exists()
-    _require(None if there else f'Keystone is not installed in {HOME} or .cache/keystone')
+    require(None if there else f'Keystone is not installed in {HOME} or .cache/keystone')
     return path
 
 
 def memcached() -> str:
     """``host:port`` of a running memcached."""
     program = shutil.which('memcached', path=os.environ.get('PATH', '') + ':/usr/bin')
-    _require(None if program else 'memcached is not installed (apt-get install memcached)')
+    require(None if program else 'memcached is not installed (apt-get install memcached)')
 
     def start(base: pathlib.Path) -> dict[str, Any]:
         own = ['-u', 'nobody'] if os.getuid() == 0 else []
