@@ -54,15 +54,17 @@ class KeyManager:
 
     def get(self, ctx: RequestContext, secret_id: str) -> Any:
         """What is kept under an id, as an object of castellan's."""
-        return self._ask(ctx, lambda: self._api.get(ctx, secret_id))
+        return self._ask(ctx, secret_id, self._api.get)
 
     def delete(self, ctx: RequestContext, secret_id: str) -> None:
         """Forget a secret. `Unavailable`: it may still be forgotten, later."""
-        self._ask(ctx, lambda: self._api.delete(ctx, secret_id))
+        self._ask(ctx, secret_id, self._api.delete)
 
-    def _ask(self, ctx: RequestContext, question: Callable[[], T]) -> T:
+    def _ask(self, ctx: RequestContext, secret_id: str, question: Callable[[Any, str], T]) -> T:
+        if not secret_id:
+            raise NotFound('There is no id')
         try:
-            return self._bounded(ctx, question)
+            return self._bounded(ctx, lambda: question(ctx, secret_id))
         except Unavailable:
             raise
         except Exception as ex:
@@ -98,15 +100,16 @@ class KeyManager:
 
 def _told(error: Exception) -> NotFound | Forbidden | Unavailable:
     """What is behind an error of castellan's, which often says no more than that there was one."""
+    # Those that it does not make itself: the id is none, or what it leads to is empty.
+    unexpected = type(error) in (KeyError, TypeError, ValueError)
+    if unexpected or isinstance(error, exception.ManagedObjectNotFoundError):
+        return NotFound('The key manager has no such thing under this id')
     for ex in _causes(error):
-        if isinstance(ex, (exception.ManagedObjectNotFoundError, KeyError, ValueError)):
-            return NotFound('The key manager has nothing under this id')
-        if isinstance(ex, exception.Forbidden):
-            return Forbidden('The key manager does not know the caller')
         status = getattr(ex, 'status_code', None) or getattr(ex, 'http_status', None)
-        if isinstance(status, int) and 400 <= status < 500 and status not in _LATER:
+        refused = isinstance(status, int) and 400 <= status < 500 and status not in _LATER
+        if refused or isinstance(ex, exception.Forbidden):
             return Forbidden('The key manager does not give this to the caller')
-    LOG.error('The key manager cannot be used: %s', ' < '.join(map(repr, _causes(error))))
+    LOG.error('The key manager cannot be used: %s: %s', type(error).__name__, error)
     return Unavailable('The key manager is out of order', RETRY_AFTER)
 
 

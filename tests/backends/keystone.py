@@ -360,8 +360,12 @@ class Relay:
         self._listen(0)
 
     @property
+    def address(self) -> str:
+        return f'http://127.0.0.1:{self._port}'
+
+    @property
     def url(self) -> str:
-        return f'http://127.0.0.1:{self._port}/v3'
+        return f'{self.address}/v3'
 
     def validations(self) -> int:
         """How often Keystone was asked about a token."""
