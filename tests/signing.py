@@ -30,6 +30,7 @@ KEYS = {
     'ECC_SECP521R1': lambda: ec.generate_private_key(ec.SECP521R1()),
     'Ed25519': ed25519.Ed25519PrivateKey.generate,
 }
+DER = serialization.Encoding.DER
 DAY = datetime.timedelta(days=1)
 
 

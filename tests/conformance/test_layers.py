@@ -12,14 +12,16 @@ import shutil
 import subprocess
 import sys
 import types
+import uuid
 
 import pytest
 
 from glance_lite.db import admin
-from glance_lite.errors import Forbidden
+from glance_lite.errors import Forbidden, Invalid
 from glance_lite.layer import Layer
 from glance_lite.layers.auth import Auth
 from glance_lite.layers.db import Database
+from glance_lite.layers.encryption_keys import KEY, POLICY
 from glance_lite.layers.location import Locations
 from glance_lite.layers.notifier import Notifier
 from glance_lite.layers.policy import Policy
@@ -31,6 +33,7 @@ from glance_lite.tasks import NewTask
 from glance_lite.testing.faults import Faults
 from glance_lite.testing.layers import DATA, LayerConformance, caller, make_parts, make_upload
 from glance_lite.testing.metadefs import make_namespace
+from tests import signing
 from tests.backends.fixtures import make_conf
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -38,6 +41,24 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 
 class TestAuth(LayerConformance):
     layer = Auth
+
+
+class TestAuthWithKeys(LayerConformance):
+    """Every image says that its key ends with it, and the key manager is away."""
+
+    layer = Auth
+    configuration = '[barbican]\nauth_endpoint = http://127.0.0.1:9\n'
+
+    @pytest.fixture(autouse=True)
+    def _encrypted(self, _linked):
+        properties = {KEY: str(uuid.uuid4()), POLICY: 'on_image_deletion'}
+        answer = self.inner.answer
+
+        def answer_encrypted(name, ctx, *args):
+            found = answer(name, ctx, *args)
+            return found.replace(properties=properties) if name == 'peek' else found
+
+        self.inner.answer = answer_encrypted
 
 
 OPERATOR = ROOT / 'tests' / 'peers' / 'operator'
@@ -106,6 +127,38 @@ class TestLocation(LayerConformance):
             driver = self.given.gateway.stores['ram'].driver
             driver.add(image_id, io.BytesIO(DATA), len(DATA))
         return super().arguments(name, image_id)
+
+
+class TestLocationSigned(TestLocation):
+    """Every image that takes data is signed, and the signature is good."""
+
+    @pytest.fixture
+    def parts(self, tmp_path):
+        key = signing.key('ECC_SECP384R1')
+        (tmp_path / 'mine.pem').write_bytes(signing.selfsigned(key).pem)
+        text = f'certificate_manager = directory\ncertificates_directory = {tmp_path}\n'
+        return make_parts(tmp_path, f'[image_signatures]\n{text}')
+
+    @pytest.fixture(autouse=True)
+    def _signed(self, _linked):
+        kind = 'ECC_SECP384R1'
+        signed = signing.properties(signing.key(kind), kind, 'SHA-256', 'mine', DATA)
+        answer = self.inner.answer
+
+        def answer_signed(name, ctx, *args):
+            found = answer(name, ctx, *args)
+            if name == 'claim_upload':
+                found = dataclasses.replace(found, image=found.image.replace(properties=signed))
+            return found
+
+        self.inner.answer = answer_signed
+
+    def test_data_that_was_not_signed_is_refused(self):
+        ctx, image_id = self.callers()[0], str(uuid.uuid4())
+        self.chain.outer.upload(ctx, image_id, make_upload(), 'ram')
+        with pytest.raises(Invalid, match='not a signature of this data'):
+            self.chain.outer.upload(ctx, image_id, make_upload(DATA[1:]), 'ram')
+        assert self.inner.names()[-2:] == ['abort_upload', 'end_operation']
 
 
 OWNER = caller('alpha', 'admin', 'member', 'reader')

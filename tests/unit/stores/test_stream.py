@@ -98,6 +98,30 @@ def test_the_claim_is_confirmed_once_with_all_bytes_counted():
     assert seen == [(len(DATA), True)]
 
 
+class Refusing:
+    """Sees all, and takes it for wrong."""
+
+    def __init__(self):
+        self.seen = bytearray()
+
+    def update(self, chunk):
+        self.seen += chunk
+
+    def verify(self):
+        raise Invalid('not signed')
+
+
+@pytest.mark.parametrize('size', [1, stream.SMALL, len(DATA)])
+def test_the_last_chunk_is_withheld_when_the_signature_is_wrong(size):
+    verifier, confirmed = Refusing(), []
+    upload = armed(DATA[:size], verifier=verifier, confirm=lambda: confirmed.append(1))
+    got, ex = drain(upload)
+    assert isinstance(ex, Invalid) and not upload.settled and not confirmed
+    assert verifier.seen == DATA[:size]
+    assert size - len(got) >= size % CHUNK
+    assert upload.os_hash_value == hashlib.sha512(DATA[:size]).hexdigest()
+
+
 def test_an_empty_body_gets_its_verdict_from_settle():
     seen = []
     upload = armed(b'', 0, confirm=lambda: seen.append(1))
