@@ -1,7 +1,8 @@
 # SPDX-License-Identifier: Apache-2.0
 """Who may write at all, and for whom: what is true whatever the policy files say.
 
-Reads are none of its business: what a caller may not see is not found by ``db``.
+Reads are none of its business: what a caller may not see is not found by ``db``. Neither are
+members and the registration of locations, which policy files alone decide on, as in Glance.
 """
 
 from __future__ import annotations
@@ -23,7 +24,7 @@ if TYPE_CHECKING:
 
 
 class Auth(MetadefAuth):
-    """Anonymous callers change nothing, and images belong to whoever made them."""
+    """Anonymous callers change nothing, and images are changed by the project that owns them."""
 
     outside_of = ('property_protection', 'notifier', 'policy', 'quota', 'location', 'db')
 
@@ -40,34 +41,45 @@ class Auth(MetadefAuth):
             raise Forbidden(f'You may not create images owned by {fields["owner"]}')
         return self.next.create_image(ctx, changes)
 
-    def update_image(self, ctx: RequestContext, image_id: str, changes: Changes) -> Image:
+    def _changeable(self, ctx: RequestContext, image_id: str) -> Image:
+        """The image, if the caller's project owns it or the caller is an administrator."""
         may_write(ctx)
+        image = self.next.peek(ctx, image_id)
+        if ctx.is_admin or _owns(ctx, image):
+            return image
+        self._seen(ctx, image_id)
+        raise Forbidden('The image is not one of your project')
+
+    def _seen(self, ctx: RequestContext, image_id: str) -> None:
+        """Whoever may not see an image, or whom policy hides it from, is told no more than that."""
+        self.next.get_image(ctx, image_id)
+
+    def update_image(self, ctx: RequestContext, image_id: str, changes: Changes) -> Image:
         _refuse_reserved(changes)
+        self._changeable(ctx, image_id)
         if 'owner' in changes.fields and not ctx.is_admin:
-            # Whoever may not see it must not learn that it is there.
-            self.next.get_image(ctx, image_id)
+            self._seen(ctx, image_id)
             raise Forbidden('Only an administrator sets the owner of an image')
         return self.next.update_image(ctx, image_id, changes)
 
     def delete_image(self, ctx: RequestContext, image_id: str) -> None:
-        may_write(ctx)
-        image = self.next.peek(ctx, image_id)
+        image = self._changeable(ctx, image_id)
         self.next.delete_image(ctx, image_id)
         # Not before: what stays, because a store needs it or the database is away, keeps its key.
         self._encryption_keys.delete(ctx, image)
 
     def set_active(self, ctx: RequestContext, image_id: str, active: bool) -> Image:
-        may_write(ctx)
+        self._changeable(ctx, image_id)
         return self.next.set_active(ctx, image_id, active)
 
     def upload(
         self, ctx: RequestContext, image_id: str, source: Upload, store: str | None
     ) -> Image:
-        may_write(ctx)
+        self._changeable(ctx, image_id)
         return self.next.upload(ctx, image_id, source, store)
 
     def delete_from_store(self, ctx: RequestContext, image_id: str, store: str) -> None:
-        may_write(ctx)
+        self._changeable(ctx, image_id)
         self.next.delete_from_store(ctx, image_id, store)
 
     def add_location(self, ctx: RequestContext, image_id: str, new: NewLocation) -> None:
@@ -91,6 +103,13 @@ class Auth(MetadefAuth):
     def create_task(self, ctx: RequestContext, task: NewTask) -> Task:
         may_write(ctx)
         return self.next.create_task(ctx, task)
+
+
+def _owns(ctx: RequestContext, image: Image) -> bool:
+    if image.owner is None:
+        # Nobody's: for administrators, and where no caller is anybody, in a pipeline without them.
+        return ctx.project_id is None and ctx.user_id is None
+    return bool(image.owner == ctx.project_id)
 
 
 def _refuse_reserved(changes: Changes) -> None:

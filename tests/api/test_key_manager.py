@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 import time
@@ -95,34 +96,44 @@ def test_the_owner_can_read_why_an_upload_was_refused(vault):
     assert FAILED_UPLOAD not in vault.send('GET', f'/v2/images/{image}').json
 
 
+@pytest.fixture
+def silence(vault, monkeypatch):
+    """A context in which Barbican takes connections and never answers, and nobody is patient."""
+
+    @contextlib.contextmanager
+    def silent():
+        with monkeypatch.context() as patch:
+            patch.setattr(key_manager, 'PATIENCE', 1)
+            vault.relay.silent()
+            yield
+        # Those that wait are let go.
+        vault.relay.down()
+        vault.relay.up()
+
+    return silent
+
+
 @pytest.mark.peer
-def test_a_silent_key_manager_is_not_waited_for(vault, monkeypatch):
-    monkeypatch.setattr(key_manager, 'PATIENCE', 1)
+def test_a_silent_key_manager_is_not_waited_for(vault, silence):
     signed, (encrypted, key) = vault.signed(), vault.encrypted()
-    vault.relay.silent()
-    begin = time.monotonic()
-    answer = vault.put(signed)
-    assert answer.status == 503 and int(answer.headers['retry-after']) > 0
-    assert vault.send('DELETE', f'/v2/images/{encrypted}').status == 204
-    assert time.monotonic() - begin < 15
-    vault.relay.down()
-    vault.relay.up()
+    with silence():
+        begin = time.monotonic()
+        answer = vault.put(signed)
+        assert answer.status == 503 and int(answer.headers['retry-after']) > 0
+        assert vault.send('DELETE', f'/v2/images/{encrypted}').status == 204
+        assert time.monotonic() - begin < 15
     assert vault.barbican.has(vault.token, key)
     assert vault.put(signed).status == 204
 
 
 @pytest.mark.peer
-def test_a_silent_key_manager_gets_no_more_than_so_many_questions(vault, monkeypatch):
-    monkeypatch.setattr(key_manager, 'PATIENCE', 1)
+def test_a_silent_key_manager_gets_no_more_than_so_many_questions(vault, silence):
     images = [vault.signed() for _ in range(key_manager.MOST + 1)]
-    vault.relay.silent()
-    for image in images:
-        assert vault.put(image).status == 503
-    waiting = [one for one in threading.enumerate() if one.name == 'key manager']
-    assert len(waiting) == key_manager.MOST
-    # Those that wait are let go, and others may ask.
-    vault.relay.down()
-    vault.relay.up()
+    with silence():
+        for image in images:
+            assert vault.put(image).status == 503
+        waiting = [one for one in threading.enumerate() if one.name == 'key manager']
+        assert len(waiting) == key_manager.MOST
     for one in waiting:
         one.join(30)
     assert vault.put(images[-1]).status == 204

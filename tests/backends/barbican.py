@@ -140,6 +140,14 @@ class Vault:
             f'[barbican]\nbarbican_endpoint = {url or self.url}\nauth_endpoint = {cloud.url}\n'
         )
 
+    def join(self, region: keystone.Region) -> None:
+        """Have the catalog of a region lead to it."""
+        identity = region.cloud.admin.identity
+        service = identity.find_service('barbican') or identity.create_service(
+            name='barbican', type='key-manager'
+        )
+        region.add(service.id, self.url)
+
     def store(self, token: str, **secret: str) -> str:
         """Keep a secret, with Barbican's own names of what it is; its id."""
         answer = self._send('POST', '', token, json=secret)

@@ -122,3 +122,34 @@ def test_the_services_own_properties_are_not_for_clients(made, ctx, name):
     with pytest.raises(Forbidden, match='os_glance'):
         made.outer.create_image(ctx(), Changes(properties={name: 'x'}))
     assert made.now(image).properties == {name: 'kept'}
+
+
+@pytest.mark.parametrize('whose', ['alpha', None])
+@pytest.mark.parametrize('visibility', ['shared', 'community', 'public'])
+def test_only_its_own_project_changes_an_image_whatever_policy_says(made, whose, visibility):
+    queued = made.create(whose, visibility=visibility)
+    image = made.active(project=whose, visibility=visibility)
+    if whose:
+        for one in (queued, image):
+            made.db.add_member(admin(), one.id, 'beta') if visibility == 'shared' else None
+    for call in (
+        lambda ctx: made.outer.update_image(ctx, image.id, Changes(fields={'name': 'mine'})),
+        lambda ctx: made.outer.update_image(ctx, image.id, Changes(add_tags=frozenset(['mine']))),
+        lambda ctx: made.outer.delete_image(ctx, image.id),
+        lambda ctx: made.outer.set_active(ctx, image.id, False),
+        lambda ctx: made.outer.upload(ctx, queued.id, make_upload(), None),
+        lambda ctx: made.outer.delete_from_store(ctx, image.id, 'fast'),
+    ):
+        with pytest.raises(Forbidden, match='not one of your project'):
+            call(beta())
+    assert made.now(image) == image and made.now(queued) == queued
+    assert made.read(image, admin()) == b'some data'
+    assert made.outer.update_image(admin(), image.id, Changes(fields={'name': 'new'})).name == 'new'
+
+
+def test_changing_an_image_that_policy_hides_does_not_tell_that_it_is_there(make):
+    made = make('auth, policy, location, db', rules={'get_image': '!', 'delete_image': '@'})
+    image = made.create(visibility='public')
+    with pytest.raises(ImageNotFound):
+        made.outer.delete_image(beta(), image.id)
+    assert made.now(image) == image
