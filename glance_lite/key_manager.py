@@ -90,7 +90,11 @@ class KeyManager:
                 self._free.release()
                 answered.set()
 
-        threading.Thread(target=ask, name='key manager', daemon=True).start()
+        try:
+            threading.Thread(target=ask, name='key manager', daemon=True).start()
+        except BaseException:
+            self._free.release()
+            raise
         if not answered.wait(PATIENCE):
             raise Unavailable('The key manager does not answer', RETRY_AFTER)
         for error in errors:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import concurrent.futures
 import dataclasses
 import re
 import uuid
@@ -16,6 +17,7 @@ from tests import signing
 from tests.peers import glance33, secrets
 from tests.peers.lite import V21
 from tests.peers.secrets import DATA, METHODS, Setting
+from tests.servers.processes import until
 
 PAGE = glance33.ROOT / 'doc' / 'source' / 'differences.rst'
 
@@ -167,6 +169,24 @@ def test_a_signature_may_be_mended_and_is_not_looked_at_again(setting):
         assert client.send(setting.who, 'PATCH', path, bad, V21).status_code == 200
         assert setting.status(client, image) == 'active'
         assert setting.data(client, image) == DATA
+
+
+@pytest.mark.peer
+def test_a_silent_key_manager_holds_up_nobody_else(setting):
+    """The server has one thread for all requests."""
+    _, ours = setting.services
+    image, other = (setting.create(ours, properties) for properties in (setting.signed(), {}))
+    setting.relay.silent()
+    with concurrent.futures.ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(setting.put, ours, image, DATA)
+        until(lambda: setting.status(ours, image) == 'saving', 'the upload waits')
+        assert setting.put(ours, other, DATA) == 204
+        assert not waiting.done()
+        # Its connection breaks.
+        setting.relay.down()
+        assert waiting.result(60) == 503
+    setting.relay.up()
+    assert setting.status(ours, image) == 'queued'
 
 
 def test_each_difference_about_signatures_is_told():

@@ -274,3 +274,50 @@ def test_a_wrong_list_is_one_sentence(site, layers, said):
 def test_the_file_with_a_wrong_list_is_named(site, layers):
     place = f'{site.directory}/glance-api.conf: [controller] layers: '
     assert site.start(*layers).startswith(f'refused {place}')
+
+
+# --- certificate managers
+
+SAFE = """
+from glance_lite.certificates import CertificateManager
+from glance_lite.errors import Invalid
+
+class Safe(CertificateManager):
+    def get(self, ctx, certificate_id):
+        raise Invalid(f'the safe was asked for {certificate_id}')
+
+class Tin:
+    def __init__(self, conf):
+        pass
+"""
+
+ASK = """
+from glance_lite import conf as configuration
+from glance_lite.errors import GlanceLiteError
+from glance_lite.signatures import Signatures, SIGNED
+from glance_lite.testing.layers import make_image
+conf = configuration.parse(configuration.new(), ['--config-file', {file!r}])
+properties = dict.fromkeys(SIGNED, 'QUJD')
+properties |= dict(img_signature_hash_method='SHA-256', img_signature_key_type='DSA')
+try:
+    Signatures(conf).verifier(None, make_image('x').replace(properties=properties))
+except GlanceLiteError as ex:
+    print(ex)
+"""
+
+
+@pytest.mark.parametrize(
+    ('name', 'said'),
+    [
+        ('safe', 'the safe was asked for QUJD'),
+        ('tin', '[image_signatures] certificate_manager: tin is not a certificate manager'),
+        ('gone', '[image_signatures] certificate_manager: gone (nowhere:Gone) cannot be loaded'),
+    ],
+)
+def test_a_certificate_manager_of_a_vendor(site, name, said):
+    site.module('vendor', SAFE)
+    points = ('safe = vendor:Safe', 'tin = vendor:Tin', 'gone = nowhere:Gone')
+    site.distribution('vendor', *points, group=plugins.CERTIFICATE_MANAGERS)
+    file = site.directory / 'glance-api.conf'
+    file.write_text(f'[image_signatures]\ncertificate_manager = {name}\n')
+    assert site.run(ASK.format(file=str(file))).startswith(said)
