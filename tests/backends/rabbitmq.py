@@ -154,6 +154,13 @@ class Alone:
         self.stop()
         shutil.rmtree(self._base, ignore_errors=True)
 
+    def revive(self) -> None:
+        """As it was made, whatever a test has done to it."""
+        with contextlib.suppress(ProcessLookupError):
+            self.thaw()
+        if not (self._base / 'rabbitmq.keep').exists():
+            self.start()
+
     def stop(self) -> None:
         """It ends as it likes to, and connections are closed."""
         self._end('rabbitmq', 'epmd')
