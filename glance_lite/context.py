@@ -3,10 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
+import contextlib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
 from oslo_context import context
+
+if TYPE_CHECKING:
+    from glance_lite.model import Rider
 
 
 class RequestContext(context.RequestContext):  # type: ignore[misc]
@@ -16,6 +20,7 @@ class RequestContext(context.RequestContext):  # type: ignore[misc]
     `read_only` marks an anonymous caller: it may look at what is public and change nothing.
     `rows` belongs to the ``db`` layer alone: raw rows read earlier in this request, dropped by
     every write. `credentials` belongs to the policy enforcer: what rules may ask of the caller.
+    `riders` are those of `riding`, for ``db``.
     """
 
     def __init__(
@@ -40,11 +45,26 @@ class RequestContext(context.RequestContext):  # type: ignore[misc]
         self.service_catalog = service_catalog or []
         self.rows: dict[str, Any] = {}
         self.credentials: Mapping[str, Any] | None = None
+        self.riders: tuple[Rider, ...] = ()
 
     @property
     def owner(self) -> str | None:
         """Project that owns what this caller creates."""
         return self.project_id  # type: ignore[no-any-return]
+
+    @contextlib.contextmanager
+    def riding(self, *riders: Rider) -> Iterator[None]:
+        """Have something written with what the operation called inside this block writes.
+
+        For operations that are told ids and no more; where there is a `Changes`, an `Upload` or a
+        `NewLocation`, riders are attached to that.
+        """
+        before = self.riders
+        self.riders = (*before, *riders)
+        try:
+            yield
+        finally:
+            self.riders = before
 
 
 def service_context() -> RequestContext:

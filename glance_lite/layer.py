@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from oslo_config import cfg
 
     from glance_lite.gateway import Gateway
+    from glance_lite.maintenance.ticker import Job
     from glance_lite.policy.enforcer import Enforcer
 
 #: Version of the contract. It changes only when an old layer would no longer work.
@@ -78,6 +79,10 @@ class Layer(Operations):
 
     def stop(self) -> None:
         """Close what `start` opened."""
+
+    def jobs(self) -> tuple[Job, ...]:
+        """What is to be done again and again in the background of each worker."""
+        return ()
 
     def check(self) -> None:
         """Cheap proof that what this layer needs is there, for /healthcheck. Raises."""

@@ -11,7 +11,10 @@ import dataclasses
 import datetime
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
-from typing import Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    from glance_lite.notify.events import Notice
 
 #: Nothing, as a mapping that cannot be written to.
 EMPTY: Mapping[str, Any] = MappingProxyType({})
@@ -328,6 +331,8 @@ class Operation:
     heartbeat: datetime.datetime | None = None
     #: what is to be registered (imports)
     new: NewLocation | None = None
+    #: what is told when it is committed (deletes): a delete that a store refuses is not told of
+    notices: tuple[Notice, ...] = ()
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

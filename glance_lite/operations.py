@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from glance_lite.contract import Family, operation
 from glance_lite.metadefs.operations import MetadefOperations
+from glance_lite.notify.operations import OutboxOperations
 from glance_lite.tasks import TaskOperations
 
 if TYPE_CHECKING:
@@ -214,6 +215,11 @@ class CommitOperations(Family):
         return self._unlinked()  # type: ignore[no-any-return]
 
     @operation(writes=True, inner=True)
+    def leave_delete(self, ctx: RequestContext, claim: Operation) -> None:
+        """A store cannot remove the bytes now: they go later, and who is to be told is told."""
+        return self._unlinked()  # type: ignore[no-any-return]
+
+    @operation(writes=True, inner=True)
     def abort_delete(self, ctx: RequestContext, claim: Operation) -> None:
         """A store still needs the data: everything as it was before the claim."""
         return self._unlinked()  # type: ignore[no-any-return]
@@ -368,6 +374,7 @@ class Operations(
     AccessOperations,
     CommitOperations,
     BackgroundOperations,
+    OutboxOperations,
 ):
     """All families: what `Layer.next` offers."""
 

@@ -42,7 +42,10 @@ class Service:
             self.chain: Chain = link(self.layers)
             inner = self.chain.inner
             self.importer = Importer(conf, inner, parts.wake)
-            jobs = (*Sweeper(conf, inner).jobs, *self.importer.jobs, *Expiry(inner).jobs)
+            jobs = [*Sweeper(conf, inner).jobs, *self.importer.jobs, *Expiry(inner).jobs]
+            for layer in self.layers:
+                if layer.acts():
+                    jobs += layer.jobs()
             self._ticker = Ticker(jobs)
 
     def start(self) -> None:

@@ -12,6 +12,7 @@ from oslo_config import cfg
 from glance_lite import conf as configuration
 from glance_lite import deploy, logs
 from glance_lite.cmd import metadefs, orphans, policy
+from glance_lite.context import service_context
 from glance_lite.db import admin
 from glance_lite.errors import GlanceLiteError
 from glance_lite.operations import OPERATIONS, is_inner
@@ -77,6 +78,10 @@ def _commands(parsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         action='store_true',
         help='remove what belongs to images that do not exist any more; all else stays',
     )
+    outbox = parsers.add_parser('outbox', help='events that are to be sent').add_subparsers(
+        dest='outbox_command', required=True
+    )
+    _add(outbox, 'show', outbox_show, 'show how many wait, for how long, and how many were dropped')
     metadefs.add(db)
     metadefs.add_old(parsers)
     policy.add(parsers)
@@ -135,6 +140,22 @@ def store_orphans(conf: cfg.ConfigOpts) -> None:
     service = Service(conf)
     with service.running():
         orphans.run(conf, service)
+
+
+# --- the outbox
+
+
+def outbox_show(conf: cfg.ConfigOpts) -> None:
+    """What waits to be sent, over all hosts."""
+    service = Service(conf)
+    with service.running():
+        found = service.chain.inner.look_at_outbox(service_context())
+    print(f'waiting: {found.waiting}')
+    if found.age is not None:
+        print(f'oldest: {found.age:.0f} s')
+    print(f'dropped: {found.dropped}')
+    if found.failing_since is not None:
+        print(f'failing since: {found.failing_since:%Y-%m-%d %H:%M:%S} UTC')
 
 
 # --- pipeline

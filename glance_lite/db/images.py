@@ -70,7 +70,7 @@ def create(connection: Connection, ctx: RequestContext, changes: Changes) -> Ima
     _insert_tags(connection, image_id, tags, now)
     riders.claim(connection, changes.riders, riders.Ride(image_id))
     fields = {name: values[name] for name in (*DEFAULTS, 'owner')}
-    return Image(
+    image = Image(
         id=image_id,
         created_at=created.replace(microsecond=0),
         updated_at=updated.replace(microsecond=0),
@@ -78,6 +78,8 @@ def create(connection: Connection, ctx: RequestContext, changes: Changes) -> Ima
         tags=tuple(sorted(tags)),
         **fields,
     )
+    riders.announce(connection, changes.riders, image)
+    return image
 
 
 def update(connection: Connection, ctx: RequestContext, image_id: str, changes: Changes) -> Image:
@@ -113,12 +115,14 @@ def update(connection: Connection, ctx: RequestContext, image_id: str, changes: 
     _remove_tags(connection, image_id, old - tags, now)
     _insert_tags(connection, image_id, tags - old, now)
     riders.claim(connection, changes.riders, riders.Ride(image_id))
-    return image.replace(
+    image = image.replace(
         **fields,
         updated_at=now.replace(microsecond=0),
         properties=properties,
         tags=tuple(sorted(tags)),
     )
+    riders.announce(connection, changes.riders, image)
+    return image
 
 
 def set_active(connection: Connection, ctx: RequestContext, image_id: str, active: bool) -> Image:
@@ -137,7 +141,9 @@ def set_active(connection: Connection, ctx: RequestContext, image_id: str, activ
         .where(columns.id == image_id, columns.deleted == sa.false())
         .values(status=wanted, updated_at=now)
     )
-    return image.replace(status=wanted, updated_at=now.replace(microsecond=0))
+    image = image.replace(status=wanted, updated_at=now.replace(microsecond=0))
+    riders.announce(connection, ctx.riders, image)
+    return image
 
 
 # --- rules
@@ -201,7 +207,6 @@ def _says_anything(changes: Changes) -> bool:
         or changes.tags is not None
         or changes.add_tags
         or changes.remove_tags
-        or changes.riders
     )
 
 

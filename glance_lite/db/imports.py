@@ -21,6 +21,8 @@ from glance_lite.context import RequestContext
 from glance_lite.db import images as image_rows
 from glance_lite.db import operations as protocol
 from glance_lite.db import riders, rows, tables
+from glance_lite.db import tasks as task_rows
+from glance_lite.db.clock import db_now
 from glance_lite.errors import Conflict, Gone, Invalid
 from glance_lite.guarded import redact
 from glance_lite.model import (
@@ -33,6 +35,7 @@ from glance_lite.model import (
     Relocation,
     Reservation,
 )
+from glance_lite.notify.events import BEGUN, CLAIMED, DONE, FAILED, PLACED, Event
 from glance_lite.process import Process
 
 images = tables.images.c
@@ -68,7 +71,8 @@ def relocate(
     before = rows.fetch_locked(connection, ctx, image_id)
     if tuple(found.id for found in before.locations) != relocation.expected:
         raise Conflict('The locations of the image have just been changed by somebody else')
-    image = image_rows.update(connection, ctx, image_id, changes)
+    # Riders are for the whole: what is told of is an image with its new locations.
+    image = image_rows.update(connection, ctx, image_id, dataclasses.replace(changes, riders=()))
     more = len(relocation.add) - len(relocation.drop)
     if more > 0:
         size = (image.size or 0) * more
@@ -83,6 +87,7 @@ def relocate(
         connection.execute(touch.values(updated_at=now))
     loaded = rows.load(connection, image_id, None)
     assert loaded is not None  # it is locked
+    riders.announce(connection, changes.riders, loaded[0])
     removed = tuple(found for found in before.locations if found.id in relocation.remove)
     if not removed:
         return Operation(0, image_id, image_id, loaded[0], kind='location')
@@ -145,10 +150,14 @@ def claim(
         'riders': [dataclasses.asdict(one) for one in new.riders if isinstance(one, Reservation)],
         'task': _insert_task(connection, ctx, image, new),
     }
+    events = [one.note() for one in new.riders if isinstance(one, Event)]
+    if events:
+        kept['events'] = events
+    note = json.dumps(kept)
     protocol.insert(
-        connection, ctx, process, image_id, kind=KIND, store=store, state=WAITING,
-        kept=json.dumps(kept),
-    )  # fmt: skip
+        connection, ctx, process, image_id, kind=KIND, store=store, state=WAITING, kept=note
+    )
+    _announce(connection, note, image_id, CLAIMED)
 
 
 def take(connection: Connection, process: Process) -> Operation | None:
@@ -170,7 +179,7 @@ def take(connection: Connection, process: Process) -> Operation | None:
         found = Operation(
             row.serial, row.image_id, row.image_id, kind=KIND, store=row.store, state=WAITING
         )
-        mine = {'started': protocol.db_now(), **dataclasses.asdict(process)}
+        mine = {'started': db_now(), **dataclasses.asdict(process)}
         taken = protocol.take(connection, found, **mine)
         if taken is None:
             continue
@@ -178,9 +187,11 @@ def take(connection: Connection, process: Process) -> Operation | None:
         if loaded is None or loaded[0].status not in ('importing', 'active', 'deactivated'):
             # A Glance beside us has deleted it.
             _end_task(connection, row.kept, 'failure', GONE)
+            _announce(connection, row.kept, None, FAILED)
             protocol.end(connection, taken)
             continue
         _begin_task(connection, row.kept)
+        _announce(connection, row.kept, None, BEGUN)
         return dataclasses.replace(taken, image=loaded[0], new=_noted(row.kept))
     return None
 
@@ -190,7 +201,7 @@ def wait_again(connection: Connection, found: Operation) -> None:
     back = sa.update(tables.operations).where(
         protocol.held(found), operations.heartbeat == found.heartbeat
     )
-    connection.execute(back.values(state=WAITING, heartbeat=protocol.db_now()))
+    connection.execute(back.values(state=WAITING, heartbeat=db_now()))
 
 
 def _noted(kept: str) -> NewLocation:
@@ -202,7 +213,7 @@ def _noted(kept: str) -> NewLocation:
 def _kept(connection: Connection, taken: Operation) -> str:
     """The note of an operation that we hold; the row is ours until the end. `Gone`."""
     alive = sa.update(tables.operations).where(protocol.held(taken))
-    if not connection.execute(alive.values(heartbeat=protocol.db_now())).rowcount:
+    if not connection.execute(alive.values(heartbeat=db_now())).rowcount:
         raise Gone('The registration was taken over, or the image deleted')
     kept = sa.select(operations.kept).where(operations.serial == taken.serial)
     return str(connection.execute(kept).scalar_one())
@@ -223,7 +234,7 @@ def place(
     """Write the location, unless that was done before. `Gone`, `LimitExceeded`."""
     assert taken.new is not None
     image = _live(connection, taken.image_id)
-    _kept(connection, taken)
+    kept = _kept(connection, taken)
     new = taken.new
     if all(found.url != new.url for found in image.locations):
         riders.confirm(connection, new.riders, riders.Ride(image.id, None, size))
@@ -231,6 +242,7 @@ def place(
         _set(connection, image.id, ('importing',), size=size, os_hash_algo=algorithm)
     if active:
         _set(connection, image.id, ('importing',), status='active')
+    _announce(connection, kept, image.id, PLACED)
     return dataclasses.replace(taken, image=_live(connection, image.id))
 
 
@@ -249,6 +261,7 @@ def commit(connection: Connection, taken: Operation, digests: Digests) -> None:
     status = 'active' if image.status == 'importing' else image.status
     _set(connection, image.id, (image.status,), status=status, **found)
     _end_task(connection, kept, 'success', f'Location added to image {image.id}')
+    _announce(connection, kept, image.id, DONE)
 
 
 def abort(connection: Connection, taken: Operation, reason: str) -> None:
@@ -260,16 +273,16 @@ def abort(connection: Connection, taken: Operation, reason: str) -> None:
         return
     protocol.end(connection, taken)
     _end_task(connection, kept, 'failure', reason)
-    if image.status != 'importing':
-        if image.os_hash_value is None:
-            _set(connection, image.id, (image.status,), os_hash_algo=None)
-        return
-    now = rows.utcnow()
-    _delete_rows(connection, frozenset(found.id for found in image.locations), now)
-    nothing = dict.fromkeys(image_rows.OF_DATA)
-    _set(connection, image.id, ('importing',), status='queued', **nothing)
-    told = {FAILED_UPLOAD: reason[:1000]}
-    image_rows.insert_properties(connection, image.id, told, now)
+    if image.status == 'importing':
+        now = rows.utcnow()
+        _delete_rows(connection, frozenset(found.id for found in image.locations), now)
+        nothing = dict.fromkeys(image_rows.OF_DATA)
+        _set(connection, image.id, ('importing',), status='queued', **nothing)
+        told = {FAILED_UPLOAD: reason[:1000]}
+        image_rows.insert_properties(connection, image.id, told, now)
+    elif image.os_hash_value is None:
+        _set(connection, image.id, (image.status,), os_hash_algo=None)
+    _announce(connection, kept, image.id, FAILED)
 
 
 # --- the image is deleted meanwhile
@@ -289,6 +302,7 @@ def end_all(connection: Connection, image_id: str) -> None:
     found = connection.execute(sa.select(operations.kept).where(_of(image_id))).fetchall()
     for (kept,) in found:
         _end_task(connection, kept, 'failure', GONE)
+        _announce(connection, kept, None, FAILED)
     if found:
         connection.execute(sa.delete(tables.operations).where(_of(image_id)))
 
@@ -304,11 +318,26 @@ def may_be_under_way(image: Image) -> bool:
 
 def resume(connection: Connection, image_id: str) -> None:
     mine = sa.update(tables.operations).where(_of(image_id), operations.state == SUSPENDED)
-    connection.execute(mine.values(state=WAITING, heartbeat=protocol.db_now()))
+    connection.execute(mine.values(state=WAITING, heartbeat=db_now()))
 
 
 def _set(connection: Connection, image_id: str, before: tuple[str, ...], **values: Any) -> None:
     protocol.change_image(connection, image_id, *before, **values)
+
+
+# --- what is told of it
+
+
+def _announce(connection: Connection, kept: str, image_id: str | None, when: str) -> None:
+    """Tell of the task, and of the image if there is one, by the events that ride in the note."""
+    note = json.loads(kept)
+    events = [Event(**one) for one in note.get('events', ())]
+    if not any(event.when == when for event in events):
+        return
+    told: list[Any] = [task_rows.load(connection, note['task'])]
+    if image_id is not None:
+        told += (rows.load(connection, image_id, None) or ())[:1]
+    riders.announce(connection, events, *told, when=when)
 
 
 # --- the task that tells of it

@@ -10,7 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from glance_lite.context import RequestContext
-from glance_lite.db import rows, tables
+from glance_lite.db import riders, rows, tables
 from glance_lite.errors import Duplicate, Forbidden, Invalid, NotFound
 from glance_lite.model import MEMBER_STATUSES, Image, Member
 
@@ -66,7 +66,9 @@ def add_member(
         old = sa.update(tables.image_members).where(members.id == known.id)
         connection.execute(old.values(deleted_at=None, **values))
     stamp = now.replace(microsecond=0)
-    return Member(image_id, member_id, 'pending', stamp, stamp, image)
+    member = Member(image_id, member_id, 'pending', stamp, stamp, image)
+    riders.announce(connection, ctx.riders, member)
+    return member
 
 
 def update_member(
@@ -79,7 +81,10 @@ def update_member(
     member = _find(connection, ctx, image, member_id)
     now = rows.utcnow()
     connection.execute(_change(image_id, member_id).values(status=status, updated_at=now))
-    return Member(image_id, member_id, status, member.created_at, now.replace(microsecond=0), image)
+    stamp = now.replace(microsecond=0)
+    member = dataclasses.replace(member, status=status, updated_at=stamp)
+    riders.announce(connection, ctx.riders, member)
+    return member
 
 
 def remove_member(
@@ -91,7 +96,9 @@ def remove_member(
     connection.execute(
         _change(image_id, member_id).values(deleted=True, deleted_at=now, updated_at=now)
     )
-    return dataclasses.replace(member, updated_at=now.replace(microsecond=0))
+    member = dataclasses.replace(member, updated_at=now.replace(microsecond=0))
+    riders.announce(connection, ctx.riders, member)
+    return member
 
 
 def _sees_all(ctx: RequestContext, image: Image) -> bool:

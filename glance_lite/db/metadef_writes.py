@@ -17,7 +17,7 @@ from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.engine import Connection
 
 from glance_lite.context import RequestContext
-from glance_lite.db import metadefs, tables
+from glance_lite.db import metadefs, riders, tables
 from glance_lite.db.rows import utcnow
 from glance_lite.errors import Duplicate, Forbidden, Invalid
 from glance_lite.metadefs.model import Definition, Namespace, Tag
@@ -51,16 +51,23 @@ def create_namespace(connection: Connection, ctx: RequestContext, new: Namespace
     values = _values(ctx, new)
     now = utcnow()
     try:
-        made = connection.execute(
+        result = connection.execute(
             sa.insert(_SPACES).values(created_at=now, updated_at=now, **values)
         )
     except db_exc.DBDuplicateEntry:
         raise Duplicate(f'There is a namespace {new.namespace} already') from None
-    namespace_id = (made.inserted_primary_key or (0,))[0]
+    namespace_id = (result.inserted_primary_key or (0,))[0]
     for kind, definitions in new.contents.items():
         insert(connection, namespace_id, kind, definitions, now)
     stamp = _whole(now)
-    return Namespace(**values, created_at=stamp, updated_at=stamp, contents=new.contents)
+    made = Namespace(**values, created_at=stamp, updated_at=stamp, contents=new.contents)
+    if ctx.riders:
+        contents = {
+            kind: tuple(one.replace(created_at=stamp, updated_at=stamp) for one in definitions)
+            for kind, definitions in new.contents.items()
+        }
+        riders.announce(connection, ctx.riders, made.replace(contents=contents))
+    return made
 
 
 def update_namespace(
@@ -75,7 +82,9 @@ def update_namespace(
         connection.execute(change.values(updated_at=now, **values))
     except db_exc.DBDuplicateEntry:
         raise Duplicate(f'There is a namespace {new.namespace} already') from None
-    return Namespace(**values, created_at=before.created_at, updated_at=_whole(now))
+    changed = Namespace(**values, created_at=before.created_at, updated_at=_whole(now))
+    riders.announce(connection, ctx.riders, changed)
+    return changed
 
 
 def delete_namespace(connection: Connection, ctx: RequestContext, namespace: str) -> Namespace:
@@ -83,6 +92,7 @@ def delete_namespace(connection: Connection, ctx: RequestContext, namespace: str
     namespace_id, before = metadefs.lock(connection, ctx, namespace)
     _check_unprotected(before, f'The namespace {namespace}')
     remove(connection, namespace_id)
+    riders.announce(connection, ctx.riders, before)
     return before
 
 
@@ -100,6 +110,7 @@ def clear_namespace(
     namespace_id, before = metadefs.lock(connection, ctx, namespace)
     _check_unprotected(before, f'The namespace {namespace}')
     _delete_all(connection, kind, namespace_id)
+    riders.announce(connection, ctx.riders, before)
     return before
 
 
@@ -199,7 +210,9 @@ def add_definition(
     namespace_id, _ = metadefs.lock(connection, ctx, namespace)
     now = utcnow()
     insert(connection, namespace_id, new.kind, (new,), now)
-    return new.replace(created_at=_whole(now), updated_at=_whole(now))
+    made = new.replace(created_at=_whole(now), updated_at=_whole(now))
+    _announce(connection, ctx, namespace, made)
+    return made
 
 
 def update_definition(
@@ -210,7 +223,18 @@ def update_definition(
     number, before = metadefs.get_definition(connection, namespace_id, namespace, new.kind, item)
     now = utcnow()
     change(connection, namespace_id, number, new, now)
-    return new.replace(created_at=before.created_at, updated_at=_whole(now))
+    changed = new.replace(created_at=before.created_at, updated_at=_whole(now))
+    _announce(connection, ctx, namespace, changed)
+    return changed
+
+
+def _announce(
+    connection: Connection, ctx: RequestContext, namespace: str, *definitions: Definition
+) -> None:
+    """Tell of definitions of one kind."""
+    if definitions and ctx.riders:
+        told = Namespace(namespace, contents={definitions[0].kind: definitions})
+        riders.announce(connection, ctx.riders, told)
 
 
 def change(
@@ -245,6 +269,7 @@ def delete_definition(
     _check_unprotected(space, f'The {kind} {item}')
     known = metadefs.KINDS[kind]
     connection.execute(sa.delete(known.table).where(*_one(known, namespace_id, number)))
+    _announce(connection, ctx, namespace, before)
     return before
 
 
@@ -262,4 +287,6 @@ def set_tags(
     now = utcnow()
     insert(connection, namespace_id, 'tag', tags, now)
     stamp = _whole(now)
-    return tuple(dataclasses.replace(tag, created_at=stamp, updated_at=stamp) for tag in tags)
+    made = tuple(dataclasses.replace(tag, created_at=stamp, updated_at=stamp) for tag in tags)
+    _announce(connection, ctx, namespace, *made)
+    return made

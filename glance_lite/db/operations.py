@@ -13,21 +13,23 @@ from __future__ import annotations
 import dataclasses
 import json
 import secrets
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
-from sqlalchemy.ext.compiler import compiles
-from sqlalchemy.sql.functions import GenericFunction
 
 from glance_lite.context import RequestContext
 from glance_lite.db import images as image_rows
 from glance_lite.db import riders, rows, tables
+from glance_lite.db.clock import db_now
 from glance_lite.errors import Conflict, Gone, ImageNotFound, Invalid
 from glance_lite.model import FAILED_UPLOAD, Image, Location, Operation, Stored
+from glance_lite.notify.events import CLAIMED, FAILED
 from glance_lite.process import Process
 
 if TYPE_CHECKING:
+    from glance_lite.notify.events import Notice
     from glance_lite.stream import Upload
 
 images = tables.images.c
@@ -35,29 +37,6 @@ operations = tables.operations.c
 failures = tables.failures.c
 
 RUNNING = 'running'
-
-
-class db_now(GenericFunction[Any]):
-    """The database's own clock, naive UTC: processes on several hosts must agree."""
-
-    type = sa.DateTime()
-    inherit_cache = True
-    name = 'gl_now'
-
-
-@compiles(db_now, 'sqlite')
-def _now_sqlite(element: Any, compiler: Any, **kw: Any) -> str:
-    return "strftime('%Y-%m-%d %H:%M:%f000', 'now')"
-
-
-@compiles(db_now, 'postgresql')
-def _now_postgresql(element: Any, compiler: Any, **kw: Any) -> str:
-    return "timezone('utc', clock_timestamp())"
-
-
-@compiles(db_now, 'mysql')
-def _now_mysql(element: Any, compiler: Any, **kw: Any) -> str:
-    return 'UTC_TIMESTAMP()'
 
 
 def insert(
@@ -116,13 +95,16 @@ def note_removal(
     removed: tuple[Location, ...],
     kind: str,
     kept: dict[str, Any],
+    notices: Sequence[Notice] = (),
 ) -> Operation:
-    """An operation row that keeps what is to be removed, beside what `kept` says."""
+    """An operation row that keeps what is to be removed and told, beside what `kept` says."""
     kept['locations'] = [
         {'id': found.id, 'url': found.url, 'metadata': dict(found.metadata)} for found in removed
     ]
+    if notices:
+        kept['notices'] = [dict(notice.message) for notice in notices]
     serial = insert(connection, ctx, process, image.id, kind=kind, kept=json.dumps(kept))
-    return Operation(serial, image.id, image.id, image, removed, kind=kind)
+    return Operation(serial, image.id, image.id, image, removed, kind=kind, notices=tuple(notices))
 
 
 # --- uploads
@@ -168,6 +150,7 @@ def claim_upload(
         image_rows.remove_properties(connection, image_id, [FAILED_UPLOAD], rows.utcnow())
     riders.claim(connection, source.riders, riders.Ride(image_id, serial))
     claimed = image.replace(status='saving', **size)
+    riders.announce(connection, source.riders, claimed, when=CLAIMED)
     return Operation(serial, image_id, name, claimed, store=store)
 
 
@@ -185,7 +168,9 @@ def confirm_upload(connection: Connection, claim: Operation, source: Upload) -> 
     riders.confirm(connection, source.riders, ride)
 
 
-def commit_upload(connection: Connection, claim: Operation, stored: Stored) -> Image:
+def commit_upload(
+    connection: Connection, claim: Operation, source: Upload, stored: Stored
+) -> Image:
     """saving -> active, with its location. `Gone`: deleted, or the claim was swept."""
     image_id = claim.image_id
     now = rows.utcnow()
@@ -220,10 +205,13 @@ def commit_upload(connection: Connection, claim: Operation, stored: Stored) -> I
     found = rows.load(connection, image_id, None)
     if found is None:
         raise ImageNotFound(image_id)
+    riders.announce(connection, source.riders, found[0])
     return found[0]
 
 
-def abort_upload(connection: Connection, claim: Operation, reason: str) -> Operation | None:
+def abort_upload(
+    connection: Connection, claim: Operation, source: Upload, reason: str
+) -> Operation | None:
     """saving -> queued, with a reason to read. None, and nothing, if it is not ours any more.
 
     The row stays, taken by ourselves, until the bytes are gone: should we not get so far, a
@@ -232,6 +220,11 @@ def abort_upload(connection: Connection, claim: Operation, reason: str) -> Opera
     left = take(connection, claim)
     if left is not None:
         give_back(connection, left, reason)
+        if source.riders:
+            found = rows.load(connection, claim.image_id, None)
+            told = f'Failed to upload image data for image {claim.image_id}: {reason}'
+            image = () if found is None else found[:1]
+            riders.announce(connection, source.riders, told, *image, when=FAILED)
     return left
 
 

@@ -14,9 +14,10 @@ from sqlalchemy.engine import Connection
 
 from glance_lite.context import RequestContext
 from glance_lite.db import images as image_rows
-from glance_lite.db import imports, operations, rows, tables
+from glance_lite.db import imports, operations, outbox, riders, rows, tables
 from glance_lite.errors import Conflict, Forbidden, NotFound
 from glance_lite.model import Location, Operation
+from glance_lite.notify.events import Notice
 from glance_lite.process import Process
 
 images = tables.images.c
@@ -55,9 +56,14 @@ def claim_delete(
     connection.execute(sa.delete(tables.failures).where(tables.failures.c.image_id == image_id))
     if imports.may_be_under_way(image):
         imports.cancel(connection, image, for_good=not image.locations)
+    gone_image = image.replace(status='deleted', updated_at=now.replace(microsecond=0))
+    notices = riders.notices(ctx.riders, gone_image)
     if not image.locations:
+        outbox.write(connection, notices)
         return Operation(0, image_id, image_id, kind='delete')
-    return operations.note_removal(connection, ctx, process, image, image.locations, 'delete', kept)
+    return operations.note_removal(
+        connection, ctx, process, image, image.locations, 'delete', kept, notices
+    )
 
 
 def claim_location(
@@ -84,21 +90,36 @@ def claim_location(
     )
     touch = sa.update(tables.images).where(images.id == image_id)
     connection.execute(touch.values(updated_at=now))
+    riders.announce(connection, ctx.riders, image.replace(updated_at=now.replace(microsecond=0)))
     return operations.note_removal(connection, ctx, process, image, chosen, 'location', {})
 
 
-def noted(kept: str) -> tuple[Location, ...]:
-    """The locations whose bytes are to go, from the note of a claim."""
-    return tuple(
-        Location(found['id'], found['url'], found['metadata'])
-        for found in json.loads(kept)['locations']
-    )
+def noted(kept: str) -> tuple[tuple[Location, ...], tuple[Notice, ...]]:
+    """The locations whose bytes are to go, and what is told then, from the note of a claim."""
+    note = json.loads(kept)
+    found = (Location(one['id'], one['url'], one['metadata']) for one in note['locations'])
+    return tuple(found), tuple(Notice(message) for message in note.get('notices', ()))
 
 
 def commit_delete(connection: Connection, claim: Operation) -> None:
     """The bytes are gone: so is the note. A claim without data has none (serial 0)."""
-    if claim.serial and operations.end(connection, claim) and claim.kind == 'delete':
-        imports.end_all(connection, claim.image_id)
+    if claim.serial and operations.end(connection, claim):
+        outbox.write(connection, claim.notices)
+        if claim.kind == 'delete':
+            imports.end_all(connection, claim.image_id)
+
+
+def leave_delete(connection: Connection, claim: Operation) -> None:
+    """The bytes go later, but the image is gone, and that is told now."""
+    mine = operations.held(claim)
+    note = connection.execute(sa.select(tables.operations.c.kept).where(mine)).scalar()
+    if note is None:
+        return
+    left = {name: value for name, value in json.loads(note).items() if name != 'notices'}
+    if connection.execute(
+        sa.update(tables.operations).where(mine).values(kept=json.dumps(left))
+    ).rowcount:
+        outbox.write(connection, claim.notices)
 
 
 def abort_delete(connection: Connection, claim: Operation) -> None:

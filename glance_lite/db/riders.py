@@ -3,23 +3,24 @@
 
 A rider is claimed in the transaction that claims the upload (or writes the row), topped up when
 the real size is known, and settled or released in the transaction that ends the operation. A
-new type is one entry in `HANDLERS`.
+new type is one entry in `HANDLERS`. An event claims nothing: it is told when its moment has come.
 """
 
 from __future__ import annotations
 
 import abc
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import sqlalchemy as sa
 from oslo_db import exception as db_exc
 from sqlalchemy.engine import Connection
 
-from glance_lite.db import tables
+from glance_lite.db import outbox, tables
 from glance_lite.errors import LimitExceeded
 from glance_lite.model import Reservation
+from glance_lite.notify.events import DONE, Event, Notice
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -93,13 +94,36 @@ HANDLERS: dict[type, Handler] = {Reservation: Reservations()}
 
 
 def claim(connection: Connection, riders: Iterable[Any], ride: Ride) -> None:
-    for rider in riders:
+    for rider in _claiming(riders):
         HANDLERS[type(rider)].claim(connection, rider, ride)
 
 
 def confirm(connection: Connection, riders: Iterable[Any], ride: Ride) -> None:
-    for rider in riders:
+    for rider in _claiming(riders):
         HANDLERS[type(rider)].confirm(connection, rider, ride)
+
+
+def _claiming(riders: Iterable[Any]) -> Iterator[Any]:
+    return (rider for rider in riders if not isinstance(rider, Event))
+
+
+def announce(connection: Connection, riders: Iterable[Any], *values: Any, when: str = DONE) -> None:
+    """Put the events whose moment this is into the outbox: one statement, or none.
+
+    `values` are what they tell of, as it was written; the row is locked, so that the events of
+    one image follow each other as what they tell of.
+    """
+    outbox.write(connection, notices(riders, *values, when=when))
+
+
+def notices(riders: Iterable[Any], *values: Any, when: str = DONE) -> list[Notice]:
+    """What the events among the riders tell of the values."""
+    return [
+        notice
+        for rider in riders
+        if isinstance(rider, Event) and rider.when == when
+        for notice in rider.notices(values)
+    ]
 
 
 def end(connection: Connection, serial: int) -> None:

@@ -12,6 +12,7 @@ from sqlalchemy.engine import Connection
 
 from glance_lite.db import imports, removals, rows, tables
 from glance_lite.db import operations as protocol
+from glance_lite.db.clock import db_now
 from glance_lite.model import Image, Operation
 from glance_lite.process import Process, is_gone
 
@@ -27,7 +28,7 @@ def refresh(connection: Connection, held: Mapping[int, str]) -> None:
     mine = sa.update(tables.operations).where(
         operations.serial.in_(list(held)), operations.state.in_(set(held.values()))
     )
-    connection.execute(mine.values(heartbeat=protocol.db_now()))
+    connection.execute(mine.values(heartbeat=db_now()))
 
 
 #: Few: those under way, and those whose store is away.
@@ -44,7 +45,7 @@ _ALL = (
         operations.boot_id,
         operations.pid,
         operations.started,
-        protocol.db_now().label('now'),
+        db_now().label('now'),
     )
     .where(operations.state.not_in((imports.WAITING, imports.SUSPENDED)))
     .order_by(operations.serial)
@@ -95,13 +96,13 @@ def take_over(connection: Connection, here: Process, found: Operation) -> Operat
     running = found.state == protocol.RUNNING
     if found.kind == 'upload' and not running and _written_by_others(connection, image):
         return None
-    left = protocol.take(connection, found, started=protocol.db_now(), **dataclasses.asdict(here))
+    left = protocol.take(connection, found, started=db_now(), **dataclasses.asdict(here))
     if left is None:
         return None
     if left.kind != 'upload':
         kept = sa.select(operations.kept).where(operations.serial == left.serial)
-        noted = removals.noted(connection.execute(kept).scalar_one())
-        return dataclasses.replace(left, locations=noted)
+        locations, notices = removals.noted(connection.execute(kept).scalar_one())
+        return dataclasses.replace(left, locations=locations, notices=notices)
     if running:
         protocol.give_back(connection, left, GIVEN_UP)
         if image is not None:
@@ -120,7 +121,7 @@ def _written_by_others(connection: Connection, image: Image | None) -> bool:
 
 
 def _fence(connection: Connection, image_id: str) -> None:
-    note = {'reason': GIVEN_UP, 'at': protocol.db_now(), 'fenced': True}
+    note = {'reason': GIVEN_UP, 'at': db_now(), 'fenced': True}
     known = sa.update(tables.failures).where(failures.image_id == image_id).values(**note)
     if not connection.execute(known).rowcount:
         connection.execute(sa.insert(tables.failures).values(image_id=image_id, **note))

@@ -22,6 +22,7 @@ from sqlalchemy import (
     Text,
     UniqueConstraint,
 )
+from sqlalchemy.dialects import mysql
 
 #: What a fully migrated database of Glance 33 says in ``alembic_version``.
 GLANCE_REVISION = '2024_1_contract01'
@@ -304,6 +305,33 @@ failures = sa.Table(
     Column('at', DateTime, nullable=False),
     # the next upload gets a name of its own: something may still write under the old one
     Column('fenced', _bool('none'), nullable=False),
+    **_MYSQL,
+)
+
+#: Events that are to be sent, in the order in which things happened.
+outbox = sa.Table(
+    'gl_outbox',
+    own,
+    Column('serial', _Serial, primary_key=True),
+    Column('message', Text().with_variant(mysql.LONGTEXT(), 'mysql'), nullable=False),  # JSON
+    Column('at', DateTime, nullable=False),  # the database's clock
+    sqlite_autoincrement=True,  # a serial must never come twice
+    **_MYSQL,
+)
+
+#: One row: who sends what is in the outbox, and what has become of it. Times are the database's.
+outbox_sender = sa.Table(
+    'gl_outbox_sender',
+    own,
+    Column('id', Integer, primary_key=True, autoincrement=False),  # 1
+    Column('sender', String(64)),  # NULL: nobody
+    Column('host', String(255)),
+    Column('boot_id', String(36)),
+    Column('pid', Integer),
+    Column('since', DateTime, nullable=False),
+    Column('heartbeat', DateTime, nullable=False),  # of the sender, or of the last failure
+    Column('failing_since', DateTime),  # NULL: what was sent last has arrived
+    Column('dropped', BigInteger, nullable=False),
     **_MYSQL,
 )
 

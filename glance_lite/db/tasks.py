@@ -16,7 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from glance_lite.context import RequestContext
-from glance_lite.db import paging, rows, tables
+from glance_lite.db import paging, riders, rows, tables
 from glance_lite.errors import Invalid, LimitExceeded, NotFound
 from glance_lite.tasks import NewTask, Task, TaskPage, TaskQuery
 
@@ -68,7 +68,15 @@ def create(connection: Connection, ctx: RequestContext, task: NewTask, hours: in
     connection.execute(
         sa.insert(tables.task_info).values(task_id=values['id'], input=text, message=NOT_DONE)
     )
-    return Task(**values, input=task.input, message=NOT_DONE)
+    made = Task(**values, input=task.input, message=NOT_DONE)
+    riders.announce(connection, ctx.riders, made)
+    return made
+
+
+def load(connection: Connection, task_id: str) -> Task | None:
+    """A task whoever asks, for what is told of it."""
+    found = connection.execute(sa.select(*_FIELDS.values()).where(tasks.id == task_id)).first()
+    return None if found is None else _task(found)
 
 
 def get(connection: Connection, ctx: RequestContext, task_id: str) -> Task:

@@ -20,6 +20,7 @@ from glance_lite.db import (
     metadefs,
     operations,
     orphans,
+    outbox,
     removals,
     rows,
     sweeps,
@@ -54,6 +55,7 @@ if TYPE_CHECKING:
         Relocation,
         Stored,
     )
+    from glance_lite.notify.events import Notice, Outbox, Sending
     from glance_lite.stream import Upload
     from glance_lite.tasks import NewTask, Task, TaskPage, TaskQuery
 
@@ -177,12 +179,12 @@ class Database(Layer):
     def commit_upload(
         self, ctx: RequestContext, claim: Operation, source: Upload, stored: Stored
     ) -> Image:
-        return self._write(ctx, operations.commit_upload, claim, stored)
+        return self._write(ctx, operations.commit_upload, claim, source, stored)
 
     def abort_upload(
         self, ctx: RequestContext, claim: Operation, source: Upload, reason: str
     ) -> Operation | None:
-        return self._write(ctx, operations.abort_upload, claim, reason)
+        return self._write(ctx, operations.abort_upload, claim, source, reason)
 
     def end_operation(self, ctx: RequestContext, claim: Operation) -> None:
         self._write(ctx, operations.end, claim)
@@ -192,6 +194,9 @@ class Database(Layer):
 
     def commit_delete(self, ctx: RequestContext, claim: Operation) -> None:
         self._write(ctx, removals.commit_delete, claim)
+
+    def leave_delete(self, ctx: RequestContext, claim: Operation) -> None:
+        self._write(ctx, removals.leave_delete, claim)
 
     def abort_delete(self, ctx: RequestContext, claim: Operation) -> None:
         self._write(ctx, removals.abort_delete, claim)
@@ -252,6 +257,30 @@ class Database(Layer):
 
     def find_vanished(self, ctx: RequestContext, image_ids: Sequence[str]) -> frozenset[str]:
         return self.database.read(lambda connection: orphans.find_vanished(connection, image_ids))
+
+    # --- the outbox
+
+    def is_outbox_ready(self, ctx: RequestContext, sending: Sending) -> bool | None:
+        return self.database.read(lambda connection: outbox.is_ready(connection, sending))
+
+    def take_notices(
+        self, ctx: RequestContext, sending: Sending, sent: Sequence[int]
+    ) -> tuple[Notice, ...] | None:
+        return self._write(ctx, outbox.take, self.process, sending, sent)
+
+    def keep_outbox(self, ctx: RequestContext, sending: Sending, beyond: int) -> bool:
+        return self._write(ctx, outbox.keep, sending, beyond)
+
+    def release_outbox(
+        self, ctx: RequestContext, sending: Sending, sent: Sequence[int], failed: bool
+    ) -> None:
+        self._write(ctx, outbox.release, sending, sent, failed)
+
+    def count_dropped(self, ctx: RequestContext, count: int) -> None:
+        self._write(ctx, outbox.count_dropped, count)
+
+    def look_at_outbox(self, ctx: RequestContext) -> Outbox:
+        return self.database.read(outbox.look)
 
     # --- metadata definitions
 

@@ -276,6 +276,8 @@ class Locations(Layer):
         with self._holding(claim):
             if self._remove_each(ctx, claim):
                 self.next.commit_delete(ctx, claim)
+            elif claim.notices:
+                self.next.leave_delete(ctx, claim)
 
     def _remove_each(self, ctx: RequestContext, claim: Operation) -> bool:
         """Whether nothing is left to be removed. `InUse`: a store needs it, and it stays."""

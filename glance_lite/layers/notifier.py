@@ -1,123 +1,140 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Tells the message bus what has happened, after it has happened.
+"""Tells others what has happened, after it has happened.
 
-Event names and payloads are Glance's. A refused request announces nothing; ``image.prepare`` is
-sent when the first byte is read, when every layer has agreed. A bus that fails is logged and
-never a client's error.
+Event names and payloads are Glance's. Events ride with what they tell of into the outbox, in the
+same transaction: a refused request announces nothing, and a bus that is away costs a request
+nothing. ``glance_lite.notify`` carries them from there.
 """
 
 from __future__ import annotations
 
-import contextlib
-import logging
+import dataclasses
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any
 
-from oslo_config import cfg
-
-from glance_lite.errors import GlanceLiteError
+from glance_lite import plugins
+from glance_lite.conf import where
+from glance_lite.errors import PluginError
 from glance_lite.layer import Parts
 from glance_lite.metadefs.notifier import MetadefNotifier
+from glance_lite.notify.driver import NoopNotifier, NotifierDriver
+from glance_lite.notify.events import (
+    BEGUN,
+    CLAIMED,
+    ERROR,
+    FAILED,
+    INFO,
+    PLACED,
+    Event,
+    is_disabled,
+    make_notice,
+)
+from glance_lite.notify.messaging import configured
+from glance_lite.notify.sender import Sender
 
 if TYPE_CHECKING:
-    import datetime
+    from oslo_config import cfg
 
     from glance_lite.context import RequestContext
-    from glance_lite.model import Changes, Image, Member, Wanted
+    from glance_lite.maintenance.ticker import Job
+    from glance_lite.model import Changes, Image, Member, NewLocation, Rider, Wanted
     from glance_lite.stream import Download, Upload
     from glance_lite.tasks import NewTask, Task
 
-LOG = logging.getLogger(__name__)
-
 
 class Notifier(MetadefNotifier):
-    """Events of images, members and metadata definitions on oslo.messaging's notification bus."""
+    """Events of images, members, tasks and metadata definitions."""
 
     outside_of = ('policy', 'quota', 'location', 'db')
 
     def __init__(self, parts: Parts) -> None:
         conf = parts.conf
-        self._conf = conf
         self._disabled = frozenset(conf.disabled_notifications)
         self._publisher: str = conf.default_publisher_id
-        self._notifier: Any = None
-        self._drivers = _drivers(conf)
+        #: where data goes when nobody says where; None: there is but one store
+        self._default_store: str | None = None
+        if conf.enabled_backends:
+            self._default_store = conf.glance_store.default_backend
+        self._drivers = load_drivers(conf)
+        self._sender = Sender(conf, self._drivers, lambda: self.next)
 
     def acts(self) -> bool:
         return bool(self._drivers)
 
     def start(self) -> None:
-        import oslo_messaging  # heavy, and only for those who have a bus
-
-        transport = oslo_messaging.get_notification_transport(self._conf)
-        self._notifier = oslo_messaging.Notifier(transport, publisher_id=self._publisher)
+        for driver in self._drivers:
+            driver.start()
+        self._sender.start()
 
     def stop(self) -> None:
-        if self._notifier is not None:
-            self._notifier.transport.cleanup()
+        self._sender.stop()
+        for driver in self._drivers:
+            driver.stop()
 
-    # --- sending
+    def jobs(self) -> tuple[Job, ...]:
+        return self._sender.jobs
 
-    def send(self, ctx: RequestContext, event: str, payload: Any, error: bool = False) -> None:
-        """Send unless the event or its group is disabled. Never raises."""
-        if event in self._disabled or event.rpartition('.')[0] in self._disabled:
-            return
-        try:
-            send = self._notifier.error if error else self._notifier.info
-            # As in Glance nothing of the caller: a context carries the token.
-            send({}, event, payload)
-        except Exception as ex:
-            LOG.error('The event %s could not be sent: %s', event, ex)
+    # --- events
+
+    def events(self, *names: str, **kwargs: Any) -> tuple[Event, ...]:
+        """Riders for those of the events that are not disabled."""
+        return tuple(
+            Event(name, self._publisher, **kwargs)
+            for name in names
+            if not is_disabled(name, self._disabled)
+        )
+
+    def told(self) -> None:
+        self._sender.wake()
 
     # --- images
 
     def create_image(self, ctx: RequestContext, changes: Changes) -> Image:
-        image = self.next.create_image(ctx, changes)
-        self.send(ctx, 'image.create', image_payload(image))
+        image = self.next.create_image(ctx, _riding(changes, self.events('image.create')))
+        self.told()
         return image
 
     def update_image(self, ctx: RequestContext, image_id: str, changes: Changes) -> Image:
+        changes = _riding(changes, self.events('image.update'))
         image = self.next.update_image(ctx, image_id, changes)
-        self.send(ctx, 'image.update', image_payload(image))
+        self.told()
         return image
 
     def set_active(self, ctx: RequestContext, image_id: str, active: bool) -> Image:
-        image = self.next.set_active(ctx, image_id, active)
-        self.send(ctx, 'image.update', image_payload(image))
+        with ctx.riding(*self.events('image.update')):
+            image = self.next.set_active(ctx, image_id, active)
+        self.told()
         return image
 
     def delete_image(self, ctx: RequestContext, image_id: str) -> None:
-        image = self.next.peek(ctx, image_id)
-        self.next.delete_image(ctx, image_id)
-        payload = image_payload(image.replace(status='deleted'))
-        payload.update(deleted=True, deleted_at=_time(image.updated_at))
-        self.send(ctx, 'image.delete', payload)
+        with ctx.riding(*self.events('image.delete')):
+            self.next.delete_image(ctx, image_id)
+        self.told()
 
     # --- data
 
     def upload(
         self, ctx: RequestContext, image_id: str, source: Upload, store: str | None
     ) -> Image:
-        def started() -> None:
-            with contextlib.suppress(GlanceLiteError):
-                # An event that cannot be told is no reason to break off.
-                prepared = image_payload(self.next.peek(ctx, image_id))
-                self.send(ctx, 'image.prepare', {**prepared, 'backend': store})
-
-        source.on_start(started)
+        for rider in (
+            *self.events('image.update', when=CLAIMED),
+            *self.events('image.prepare', when=CLAIMED, more=self._backend(store)),
+            *self.events('image.upload', 'image.activate', 'image.update'),
+            *self.events('image.upload', when=FAILED, priority=ERROR),
+        ):
+            source.ride(rider)
         try:
-            image = self.next.upload(ctx, image_id, source, store)
-        except Exception as ex:
-            if source.count:
-                self.send(ctx, 'image.upload', str(ex), error=True)
-            raise
-        payload = image_payload(image)
-        self.send(ctx, 'image.upload', {**payload, 'backend': store})
-        self.send(ctx, 'image.activate', payload)
-        return image
+            return self.next.upload(ctx, image_id, source, store)
+        finally:
+            self.told()
+
+    def _backend(self, store: str | None) -> dict[str, str]:
+        """What ``image.prepare`` says of the store, where there are several."""
+        return {'backend': store or self._default_store} if self._default_store else {}
 
     def download(self, ctx: RequestContext, image_id: str, wanted: Wanted) -> Download:
         download = self.next.download(ctx, image_id, wanted)
-        if wanted.body and download.total is not None:
+        if wanted.body and download.total is not None and self.events('image.send'):
             image, length = download.image, download.length
 
             def ended(sent: int, error: BaseException | None) -> None:
@@ -128,114 +145,82 @@ class Notifier(MetadefNotifier):
                     'receiver_tenant_id': ctx.project_id,
                     'receiver_user_id': ctx.user_id,
                 }
-                self.send(ctx, 'image.send', payload, error=sent != length)
+                priority = INFO if sent == length else ERROR
+                self._sender.put(make_notice('image.send', self._publisher, priority, payload))
 
             download.on_end(ended)
         return download
 
+    def delete_from_store(self, ctx: RequestContext, image_id: str, store: str) -> None:
+        with ctx.riding(*self.events('image.update')):
+            self.next.delete_from_store(ctx, image_id, store)
+        self.told()
+
+    def add_location(self, ctx: RequestContext, image_id: str, new: NewLocation) -> None:
+        riders = (
+            *self.events('task.create', 'image.update', when=CLAIMED),
+            *self.events('task.run', 'task.processing', when=BEGUN),
+            *self.events('image.update', when=PLACED),
+            *self.events('image.update', 'task.success'),
+            *self.events('image.update', 'task.failure', when=FAILED),
+        )
+        new = dataclasses.replace(new, riders=(*new.riders, *riders))
+        self.next.add_location(ctx, image_id, new)
+        self.told()
+
     # --- members
 
     def add_member(self, ctx: RequestContext, image_id: str, member_id: str) -> Member:
-        member = self.next.add_member(ctx, image_id, member_id)
-        self.send(ctx, 'image.member.create', member_payload(member))
+        with ctx.riding(*self.events('image.member.create')):
+            member = self.next.add_member(ctx, image_id, member_id)
+        self.told()
         return member
 
     def update_member(
         self, ctx: RequestContext, image_id: str, member_id: str, status: str
     ) -> Member:
-        member = self.next.update_member(ctx, image_id, member_id, status)
-        self.send(ctx, 'image.member.update', member_payload(member))
+        with ctx.riding(*self.events('image.member.update')):
+            member = self.next.update_member(ctx, image_id, member_id, status)
+        self.told()
         return member
 
     def remove_member(self, ctx: RequestContext, image_id: str, member_id: str) -> Member:
-        member = self.next.remove_member(ctx, image_id, member_id)
-        payload = member_payload(member)
-        payload.update(deleted=True, deleted_at=_time(member.updated_at))
-        self.send(ctx, 'image.member.delete', payload)
+        with ctx.riding(*self.events('image.member.delete')):
+            member = self.next.remove_member(ctx, image_id, member_id)
+        self.told()
         return member
 
     # --- tasks
 
     def create_task(self, ctx: RequestContext, task: NewTask) -> Task:
-        created = self.next.create_task(ctx, task)
-        payload = task_payload(created)
-        self.send(ctx, 'task.create', payload)
-        if created.status == 'failure':
-            self.send(ctx, 'task.failure', payload)
+        with ctx.riding(*self.events('task.create', 'task.failure')):
+            created = self.next.create_task(ctx, task)
+        self.told()
         return created
 
 
-def _drivers(conf: cfg.ConfigOpts) -> list[str]:
-    """The drivers that do something, of those configured.
+def load_drivers(conf: cfg.ConfigOpts) -> tuple[NotifierDriver, ...]:
+    """Those that do something, of those configured. `ConfigurationError`, `PluginError`.
 
-    The option is registered by name here, because oslo.messaging is heavy and most
-    installations have no bus.
+    Where we are told of none, those that oslo.messaging is told of: only its ``log`` needs nothing
+    of oslo.messaging itself.
     """
-    old = [cfg.DeprecatedOpt('notification_driver', group='DEFAULT')]
-    option = cfg.MultiStrOpt('driver', default=[], deprecated_opts=old)
-    group = 'oslo_messaging_notifications'
-    reader = cfg.ConfigOpts()
-    reader.register_opt(option, group=group)
-    dirs = [path for path in (conf.config_dir or []) if path]
-    reader([], default_config_files=conf.config_file or [], default_config_dirs=dirs)
-    return [name for name in reader[group].driver if name not in ('', 'noop')]
+    option = f'{where(conf, "notifier", "drivers")}[notifier] drivers'
+    names: list[str] = conf.notifier.drivers
+    if not names:
+        theirs, _ = configured(conf)
+        names = ['log'] if 'log' in theirs else []
+        if set(theirs) - {'log'}:
+            names.append('messaging')
+    made = []
+    for name in dict.fromkeys(names):
+        kind = plugins.load(plugins.NOTIFIERS, name, option)
+        if not (isinstance(kind, type) and issubclass(kind, NotifierDriver)):
+            raise PluginError(f'{option}: {name} is not a notifier')
+        if not issubclass(kind, NoopNotifier):
+            made.append(kind(conf))
+    return tuple(made)
 
 
-def _time(value: datetime.datetime) -> str:
-    return value.strftime('%Y-%m-%dT%H:%M:%SZ')
-
-
-def image_payload(image: Image) -> dict[str, Any]:
-    """What an event says of an image: no locations, no multihash."""
-    return {
-        'id': image.id,
-        'name': image.name,
-        'status': image.status,
-        'created_at': _time(image.created_at),
-        'updated_at': _time(image.updated_at),
-        'min_disk': image.min_disk,
-        'min_ram': image.min_ram,
-        'protected': image.protected,
-        'checksum': image.checksum,
-        'owner': image.owner,
-        'disk_format': image.disk_format,
-        'container_format': image.container_format,
-        'size': image.size,
-        'virtual_size': image.virtual_size,
-        'is_public': image.visibility == 'public',
-        'visibility': image.visibility,
-        'properties': dict(image.properties),
-        'tags': list(image.tags),
-        'deleted': False,
-        'deleted_at': None,
-    }
-
-
-def member_payload(member: Member) -> dict[str, Any]:
-    """What an event says of a member."""
-    return {
-        'image_id': member.image_id,
-        'member_id': member.member_id,
-        'status': member.status,
-        'created_at': _time(member.created_at),
-        'updated_at': _time(member.updated_at),
-        'deleted': False,
-        'deleted_at': None,
-    }
-
-
-def task_payload(task: Task) -> dict[str, Any]:
-    """What an event says of a task: neither what it was given nor what came of it."""
-    return {
-        'id': task.id,
-        'type': task.type,
-        'status': task.status,
-        'result': None,
-        'owner': task.owner,
-        'message': None,
-        'expires_at': _time(task.expires_at) if task.expires_at else None,
-        'created_at': _time(task.created_at),
-        'updated_at': _time(task.updated_at),
-        'deleted': False,
-        'deleted_at': None,
-    }
+def _riding(changes: Changes, riders: Iterable[Rider]) -> Changes:
+    return dataclasses.replace(changes, riders=(*changes.riders, *riders))

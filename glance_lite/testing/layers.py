@@ -47,6 +47,7 @@ from glance_lite.model import (
     StoreInfo,
     Wanted,
 )
+from glance_lite.notify.events import Outbox, Sending
 from glance_lite.operations import OPERATIONS, is_inner, is_write
 from glance_lite.policy.enforcer import Enforcer
 from glance_lite.stream import Download, Upload
@@ -242,6 +243,9 @@ ANSWERS: dict[str, Callable[[str, RequestContext, dict[str, Any]], Any]] = {
     'tuple[Location, ...]': lambda name, ctx, asked: _image(name, ctx, asked).locations,
     'tuple[Member, ...]': lambda name, ctx, asked: (_member(name, ctx, asked),),
     'tuple[StoreInfo, ...]': lambda name, ctx, asked: (StoreInfo('ram', default=True),),
+    'bool | None': lambda name, ctx, asked: True,
+    'tuple[Notice, ...] | None': lambda name, ctx, asked: (),
+    'Outbox': lambda name, ctx, asked: Outbox(0, None, 0, None),
     **metadefs.ANSWERS,
 }
 
@@ -265,6 +269,9 @@ TYPES: dict[str, type | tuple[type, ...]] = {
     'tuple[Location, ...]': tuple,
     'tuple[Member, ...]': tuple,
     'tuple[StoreInfo, ...]': tuple,
+    'bool | None': (bool, type(None)),
+    'tuple[Notice, ...] | None': (tuple, type(None)),
+    'Outbox': Outbox,
     **metadefs.TYPES,
 }
 
@@ -311,6 +318,10 @@ ARGUMENTS: dict[str, Callable[[str], Any]] = {
     'claim': _claim,
     'found': _claim,
     'held': lambda image_id: {1: 'running'},
+    'sending': lambda image_id: Sending('a sender'),
+    'sent': lambda image_id: (1, 2),
+    'beyond': lambda image_id: 2,
+    'failed': lambda image_id: True,
     'expiry': lambda image_id: 60.0,
     'stored': lambda image_id: Stored(
         f'memory://ram/{image_id}', 'ram', len(DATA), 'c' * 32, 'sha512', 'a' * 128

@@ -250,10 +250,16 @@ def free_port() -> int:
 
 
 def watch(
-    base: pathlib.Path, name: str, term: int, command: list[str], ready, given: int | None
+    base: pathlib.Path,
+    name: str,
+    term: int,
+    command: list[str],
+    ready,
+    given: int | None,
+    seconds: float = 60,
 ) -> dict:
     """Start `command` under a watchdog, on a port that was given or is free, and wait until
-    `ready` succeeds."""
+    `ready` succeeds, for so many seconds."""
     keep = base / f'{name}.keep'
     for _ in range(5):
         port = given or free_port()
@@ -270,7 +276,7 @@ def watch(
                 cwd='/',
             )
         (base / f'{name}.pid').write_text(str(process.pid))
-        deadline = time.monotonic() + 60
+        deadline = time.monotonic() + seconds
         while process.poll() is None and time.monotonic() < deadline:
             try:
                 ready({'port': port})

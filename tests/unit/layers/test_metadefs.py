@@ -229,10 +229,15 @@ def test_nobody_makes_or_gives_namespaces_for_others(chain):
 
 @pytest.fixture
 def sent():
+    """What a chain has sent: (event type, payload)."""
+
+    def found(made):
+        made.layer('notifier')._sender.run()
+        messages = [message for _, message, _, _ in _impl_test.NOTIFICATIONS]
+        return [(message['event_type'], message['payload']) for message in messages]
+
     _impl_test.reset()
-    yield lambda: [
-        (message['event_type'], message['payload']) for _, message, _, _ in _impl_test.NOTIFICATIONS
-    ]
+    yield found
     _impl_test.reset()
 
 
@@ -245,7 +250,7 @@ def test_the_life_of_a_namespace_is_announced(make, sent):
     for kind in ('object', 'property', 'tag'):
         made.outer.clear_namespace(admin(), 'paints', kind)
     made.outer.delete_namespace(admin(), 'paints')
-    events = sent()
+    events = sent(made)
     assert [name for name, _ in events] == [
         'metadef_namespace.create', 'metadef_resource_type.create', 'metadef_object.create',
         'metadef_tag.create', 'metadef_property.create', 'metadef_namespace.update',
@@ -288,7 +293,7 @@ def test_changes_within_are_announced_with_the_name_before(chain, sent):
             made.outer.add_definition(admin(), 'colours', new)
         made.outer.delete_definition(admin(), 'colours', kind, new.name)
     made.outer.set_tags(admin(), 'colours', (Tag('a'), Tag('b')), True)
-    events = [(name, one['name'], one['name_old'], one['namespace']) for name, one in sent()]
+    events = [(name, one['name'], one['name_old'], one['namespace']) for name, one in sent(made)]
     assert events == [
         ('metadef_object.update', 'new', 'wall', 'colours'),
         ('metadef_property.update', 'new', 'colour', 'colours'),
@@ -310,4 +315,4 @@ def test_what_is_refused_or_read_is_not_announced(chain, sent):
             getattr(made.outer, name)(owner(), 'colours', *arguments)
     for name, _, arguments in READS:
         getattr(made.outer, name)(owner(), 'colours', *arguments)
-    assert sent() == []
+    assert sent(made) == []

@@ -1,8 +1,9 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Events on a real oslo.messaging bus that lives in the memory of the process."""
+"""Events through the outbox to a real oslo.messaging bus in the memory of the process."""
 
 from __future__ import annotations
 
+import io
 import logging
 import queue
 import socket
@@ -11,14 +12,21 @@ import oslo_messaging
 import pytest
 from oslo_messaging.notify import _impl_test
 
-from glance_lite.errors import Forbidden, GlanceLiteError, UnsupportedMedia
+from glance_lite.errors import (
+    Forbidden,
+    GlanceLiteError,
+    InUse,
+    StoreUnavailable,
+    UnsupportedMedia,
+)
 from glance_lite.layer import overrides
 from glance_lite.layers.notifier import Notifier
-from glance_lite.model import Changes, Query, Span, Wanted
+from glance_lite.model import Changes, LocationStep, NewLocation, Query, Span, Wanted
 from glance_lite.tasks import NewTask
 from glance_lite.testing.layers import make_upload
 from tests.unit.layers.conftest import admin, beta, owner
 
+UPLOADED = ['image.update', 'image.prepare', 'image.upload', 'image.activate', 'image.update']
 LAYERS = 'notifier, policy, quota, location, db'
 BUS = '[oslo_messaging_notifications]\ndriver = test\ntransport_url = fake://\n'
 
@@ -27,36 +35,52 @@ PAYLOAD = {
     'checksum', 'owner', 'disk_format', 'container_format', 'size', 'virtual_size', 'is_public',
     'visibility', 'properties', 'tags', 'deleted', 'deleted_at',
 }  # fmt: skip
+STORES = {'os_glance_importing_to_stores', 'os_glance_failed_import'}
 OF_A_MEMBER = {
     'image_id', 'member_id', 'status', 'created_at', 'updated_at', 'deleted', 'deleted_at',
 }  # fmt: skip
 
 
-@pytest.fixture(autouse=True)
-def sent():
+class Sent:
     """What oslo.messaging's own test driver was given: (priority, event type, payload)."""
+
+    def __init__(self):
+        self.senders = []
+
+    def __call__(self):
+        for sender in self.senders:
+            sender.run()
+        return [
+            (priority, message['event_type'], message['payload'])
+            for _, message, priority, _ in _impl_test.NOTIFICATIONS
+        ]
+
+    def names(self):
+        return [name for _, name, _ in self()]
+
+
+@pytest.fixture
+def sent():
     _impl_test.reset()
-
-    class Sent(list):
-        def __call__(self):
-            return [
-                (priority, message['event_type'], message['payload'])
-                for _, message, priority, _ in _impl_test.NOTIFICATIONS
-            ]
-
-        def names(self):
-            return [name for _, name, _ in self()]
-
-        def clear(self):
-            _impl_test.reset()
-
     yield Sent()
     _impl_test.reset()
 
 
 @pytest.fixture
-def made(make):
-    return make(LAYERS, BUS)
+def bus(make, sent):
+    """Builds a chain that is on a bus."""
+
+    def build(text='', rules=None, layers=LAYERS):
+        made = make(layers, BUS + text, rules=rules)
+        sent.senders.append(made.layer('notifier')._sender)
+        return made
+
+    return build
+
+
+@pytest.fixture
+def made(bus):
+    return bus()
 
 
 @pytest.mark.parametrize('driver', ['', 'driver =', 'driver = noop'])
@@ -91,11 +115,13 @@ def test_the_life_of_an_image(made, sent):
     made.outer.delete_image(owner(), image.id)
     events = sent()
     assert [name for _, name, _ in events] == [
-        'image.create', 'image.update', 'image.prepare', 'image.upload', 'image.activate',
+        'image.create', 'image.update',
+        'image.update', 'image.prepare', 'image.upload', 'image.activate', 'image.update',
         'image.update', 'image.update', 'image.delete',
     ]  # fmt: skip
     assert {priority for priority, _, _ in events} == {'INFO'}
-    create, update, prepare, upload, activate, off, on, delete = (one for _, _, one in events)
+    payloads = [payload for _, _, payload in events]
+    create, update, saving, prepare, upload, activate, done, off, on, delete = payloads
     assert create == {
         'id': image.id,
         'name': 'n',
@@ -120,8 +146,10 @@ def test_the_life_of_an_image(made, sent):
     }
     assert (update['name'], update['status']) == ('new', 'queued')
     assert (prepare['status'], prepare['checksum'], prepare['backend']) == ('saving', None, 'ram')
-    assert (upload['status'], upload['size'], upload['backend']) == ('active', 5, 'ram')
-    assert activate == {key: value for key, value in upload.items() if key != 'backend'}
+    assert saving == {key: prepare[key] for key in saving} and set(saving) == PAYLOAD
+    assert (upload['status'], upload['size']) == ('active', 5)
+    assert set(upload) == PAYLOAD | STORES and set(prepare) == PAYLOAD | STORES | {'backend'}
+    assert activate == done == {key: upload[key] for key in PAYLOAD}
     assert activate['checksum'] == active.checksum
     assert (off['status'], on['status']) == ('deactivated', 'active')
     assert (delete['status'], delete['deleted']) == ('deleted', True)
@@ -149,31 +177,36 @@ def test_no_event_tells_where_the_data_is_or_its_multihash(made, sent):
     made.outer.update_image(owner(), image.id, Changes(fields={'name': 'x'}))
     made.outer.delete_image(owner(), image.id)
     events = sent()
-    assert len(events) == 5
+    assert len(events) == 7
     for _, _, payload in events:
-        assert set(payload) - {'backend'} == PAYLOAD
+        assert set(payload) - STORES - {'backend'} == PAYLOAD
         assert 'file:' not in str(payload)
 
 
 # --- image.prepare
 
 
-def test_prepare_comes_when_the_first_byte_is_read(made, sent):
-    """After every layer has agreed, before the source is asked for anything."""
+def test_prepare_comes_before_the_first_byte_is_read(made, sent):
+    """After every layer has agreed."""
     image = made.create()
     upload = make_upload()
     read, seen = upload._source, []
     upload._source = lambda size: seen.append(sent.names()) or read(size)
-    upload.on_start(lambda: seen.append('started'))
     made.outer.upload(owner(), image.id, upload, None)
-    assert seen[0] == 'started'
-    assert seen[1] == ['image.prepare']
+    assert seen[0] == ['image.update', 'image.prepare']
     assert sent.names().count('image.prepare') == 1
+
+
+@pytest.mark.parametrize(('store', 'backend'), [(None, 'fast'), ('ram', 'ram')])
+def test_prepare_says_which_store(made, sent, store, backend):
+    made.outer.upload(owner(), made.create().id, make_upload(), store)
+    (prepare,) = [payload for _, name, payload in sent() if name == 'image.prepare']
+    assert prepare['backend'] == backend
 
 
 def test_an_empty_image_is_prepared_as_well(made, sent):
     made.outer.upload(owner(), made.create().id, make_upload(b''), None)
-    assert sent.names() == ['image.prepare', 'image.upload', 'image.activate']
+    assert sent.names() == UPLOADED
 
 
 @pytest.mark.parametrize(
@@ -188,8 +221,8 @@ def test_an_empty_image_is_prepared_as_well(made, sent):
     ],
     ids=['policy', 'invisible', 'cap', 'storage', 'conflict', 'store'],
 )
-def test_a_refused_upload_announces_nothing(make, sent, rules, text, who, status, store):
-    made = make(LAYERS, BUS + text, rules=rules)
+def test_a_refused_upload_announces_nothing(bus, sent, rules, text, who, status, store):
+    made = bus(text, rules)
     image = made.create(visibility='private', status=status)
     upload = make_upload()
     with pytest.raises(GlanceLiteError):
@@ -210,10 +243,10 @@ def test_a_refused_upload_announces_nothing(make, sent, rules, text, who, status
         ('remove_member', lambda image: (image.id, 'beta')),
     ],
 )
-def test_a_refused_request_announces_nothing(make, sent, name, arguments):
+def test_a_refused_request_announces_nothing(bus, sent, name, arguments):
     refused = ('modify_image', 'delete_image', 'deactivate', 'download_image', 'add_member',
                'modify_member', 'delete_member')  # fmt: skip
-    made = make(LAYERS, BUS, rules=dict.fromkeys(refused, '!'))
+    made = bus(rules=dict.fromkeys(refused, '!'))
     image = made.active()
     made.db.add_member(owner(), image.id, 'beta')
     with pytest.raises(Forbidden):
@@ -242,8 +275,10 @@ def test_an_upload_that_fails_on_the_way_is_an_error_event(made, sent):
     image = made.create(disk_format='qcow2')
     with pytest.raises(UnsupportedMedia) as caught:
         made.outer.upload(owner(), image.id, make_upload(b'no qcow2' * 1000), None)
-    assert sent.names() == ['image.prepare', 'image.upload']
-    assert sent()[-1] == ('ERROR', 'image.upload', str(caught.value))
+    assert sent.names() == ['image.update', 'image.prepare', 'image.upload', 'image.update']
+    told = f'Failed to upload image data for image {image.id}: {caught.value}'
+    assert sent()[2] == ('ERROR', 'image.upload', told)
+    assert sent()[3][2]['status'] == 'queued'
 
 
 # --- image.send
@@ -295,14 +330,14 @@ def test_a_head_or_an_image_without_data_sends_nothing(made, sent):
     ('disabled', 'left'),
     [
         ('image.create', ['image.delete', 'image.member.create']),
-        ('image', ['image.member.create']),
+        ('image', []),
         ('image.member', ['image.create', 'image.delete']),
         ('image, image.member.create', []),
         ('imag, image.creat', ['image.create', 'image.delete', 'image.member.create']),
     ],
 )
-def test_events_and_groups_can_be_disabled(make, sent, disabled, left):
-    made = make(LAYERS, f'{BUS}[DEFAULT]\ndisabled_notifications = {disabled}\n')
+def test_events_and_groups_can_be_disabled(bus, sent, disabled, left):
+    made = bus(f'[DEFAULT]\ndisabled_notifications = {disabled}\n')
     image = made.outer.create_image(owner(), Changes())
     made.outer.add_member(owner(), image.id, 'beta')
     made.outer.delete_image(owner(), image.id)
@@ -316,13 +351,16 @@ def test_a_bus_that_fails_is_logged_and_nobodys_error(make, caplog):
         port = unused.getsockname()[1]
         made = make(
             LAYERS,
-            '[oslo_messaging_notifications]\ndriver = messagingv2\nretry = 0\n'
+            '[oslo_messaging_notifications]\ndriver = messagingv2\n'
             f'transport_url = rabbit://guest:guest@127.0.0.1:{port}/\n',
         )
+        image = made.outer.create_image(owner(), Changes())
         with caplog.at_level(logging.ERROR):
-            image = made.outer.create_image(owner(), Changes())
+            made.layer('notifier')._sender.run()
     assert made.now(image).status == 'queued'
-    assert 'not send notification' in caplog.text
+    assert 'MessagingNotifier sends no events; they are kept' in caplog.text
+    found = made.db.look_at_outbox(owner())
+    assert found.waiting == 1 and found.failing_since
 
 
 # --- on the wire
@@ -341,9 +379,9 @@ def test_a_consumer_receives_them_with_publisher_and_no_credential(make):
         def info(self, ctxt, publisher_id, event_type, payload, metadata):
             received.put((ctxt, publisher_id, event_type, payload))
 
-    transport = made.layer('notifier')._notifier.transport
+    (driver,) = made.layer('notifier')._drivers
     listener = oslo_messaging.get_notification_listener(
-        transport,
+        driver._transport,
         [oslo_messaging.Target(topic='notifications')],
         [Endpoint()],
         executor='threading',
@@ -352,6 +390,7 @@ def test_a_consumer_receives_them_with_publisher_and_no_credential(make):
     try:
         ctx = owner()
         image = made.outer.create_image(ctx, Changes(fields={'name': 'n'}))
+        made.layer('notifier')._sender.run()
         context, publisher, event, payload = received.get(timeout=30)
     finally:
         listener.stop()
@@ -369,3 +408,46 @@ def test_events_of_tasks(made, sent):
     payload = found[0][2]
     assert payload['id'] == created.id and payload['status'] == 'failure'
     assert payload['expires_at'] and payload['result'] is None and 'input' not in payload
+
+
+def test_a_delete_that_a_store_refuses_announces_nothing(made, sent, monkeypatch):
+    image = made.active()
+    driver = made.parts.gateway.stores['fast'].driver
+
+    def in_use(key):
+        raise InUse('somebody needs it')
+
+    monkeypatch.setattr(driver, 'delete', in_use)
+    with pytest.raises(InUse):
+        made.outer.delete_image(owner(), image.id)
+    assert sent() == [] and made.now(image).status == 'active'
+
+
+def test_a_delete_whose_store_is_away_is_announced_at_once(made, sent, monkeypatch):
+    image = made.active()
+    driver = made.parts.gateway.stores['fast'].driver
+
+    def away(key):
+        raise StoreUnavailable('not now')
+
+    with monkeypatch.context() as patch:
+        patch.setattr(driver, 'delete', away)
+        made.outer.delete_image(owner(), image.id)
+    assert sent.names() == ['image.delete']
+
+
+def test_a_copy_that_is_removed_is_a_change(made, sent):
+    image = made.active()
+    made.outer.update_image(
+        admin(),
+        image.id,
+        Changes(locations=(LocationStep('add', values=(_copy(made, image),)),)),
+    )
+    made.outer.delete_from_store(admin(), image.id, 'ram')
+    assert sent.names() == ['image.update', 'image.update']
+
+
+def _copy(made, image):
+    """The data once more, in the other store."""
+    url = made.parts.gateway.stores['ram'].driver.add(image.id, io.BytesIO(b'some data'), 9)
+    return NewLocation(url)
