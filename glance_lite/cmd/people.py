@@ -5,6 +5,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from typing import Any
+from urllib.parse import quote
 
 from keystoneauth1 import exceptions as keystone_errors
 from keystoneauth1 import loading
@@ -58,7 +59,7 @@ class Directory:
         """The one that has `word` for an id, or else for a name."""
         single = kind[:-1]
         try:
-            by_id: Mapping[str, Any] = self._get(f'{kind}/{word}', {})[single]
+            by_id: Mapping[str, Any] = self._get(f'{kind}/{quote(word, safe="")}', {})[single]
         except NotFound:
             named: Sequence[Mapping[str, Any]] = self._get(kind, {'name': word, **query})[kind]
             if not named:

@@ -11,7 +11,9 @@ from collections.abc import Iterator
 from typing import Any
 
 from oslo_config import cfg
+from oslo_policy import policy
 
+from glance_lite import conf as configuration
 from glance_lite.cmd.people import Directory
 from glance_lite.context import RequestContext, service_context
 from glance_lite.errors import Invalid
@@ -106,6 +108,13 @@ def _add_subject(group: argparse._ArgumentGroup) -> None:
 
 def _words(text: str) -> list[str]:
     return [word.strip() for word in text.split(',') if word.strip()]
+
+
+def get_enforcer() -> policy.Enforcer:
+    """For oslo.policy's tools: the rules in force by the configuration that is read by default."""
+    enforcer = Enforcer(configuration.parse(configuration.new()))
+    enforcer.start()
+    return enforcer.loaded.oslo
 
 
 # --- the command

@@ -176,8 +176,8 @@ def _all(decisions: tuple[Decision, ...]) -> Decision:
         return lambda target, creds: first(target, creds) and second(target, creds)
 
     def decide(target: Target, creds: Credentials) -> bool:
-        for decision in decisions:  # noqa: SIM110 - PERF: a generator is a call more each
-            if not decision(target, creds):
+        for part in decisions:  # noqa: SIM110 - PERF: a generator is a call more each
+            if not part(target, creds):
                 return False
         return True
 
@@ -190,8 +190,8 @@ def _any(decisions: tuple[Decision, ...]) -> Decision:
         return lambda target, creds: first(target, creds) or second(target, creds)
 
     def decide(target: Target, creds: Credentials) -> bool:
-        for decision in decisions:  # noqa: SIM110 - PERF: a generator is a call more each
-            if decision(target, creds):
+        for part in decisions:  # noqa: SIM110 - PERF: a generator is a call more each
+            if part(target, creds):
                 return True
         return False
 

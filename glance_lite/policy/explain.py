@@ -89,7 +89,7 @@ class Explainer:
             path, check = self._sources[rule]
             return path, shown(check if isinstance(check, str) else self._oslo.rules[rule])
         if rule not in self._oslo.rules:
-            return (*self.source('default'),) if rule != 'default' else (DEFAULT, '!')
+            return self.source('default')
         registered = self._oslo.registered_rules[rule]
         check = self._oslo.rules[rule]
         # With the old defaults it is more than what is registered.

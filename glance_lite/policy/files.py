@@ -39,18 +39,17 @@ class Files:
 
     def paths(self) -> list[str]:
         """The files that there are, in the order in which they count."""
-        return [path for option in self._places() for path in option[1]]
+        return [path for option, place in self._places() for path in _files(option, place)]
 
-    def _places(self) -> Iterator[tuple[str, list[str]]]:
-        """(option, files) of each place the configuration names and that exists."""
+    def _places(self) -> Iterator[tuple[str, str]]:
+        """(option, path) of each place the configuration names and that exists."""
         options = self._conf.oslo_policy
-        main = self._conf.find_file(options.policy_file)
-        if main:
-            yield 'policy_file', [main]
-        for directory in options.policy_dirs:
-            found = self._conf.find_file(directory)
+        named = [('policy_file', options.policy_file)]
+        named += [('policy_dirs', directory) for directory in options.policy_dirs]
+        for option, name in named:
+            found = self._conf.find_file(name)
             if found:
-                yield 'policy_dirs', list(_visible(found))
+                yield option, found
 
     def stamp(self) -> Stamp:
         """Changes whenever a file is written, replaced, added or removed."""
@@ -62,10 +61,10 @@ class Files:
     def read(self) -> list[File]:
         """All files. `ConfigurationError` in one sentence that names the one that is wrong."""
         found = []
-        path = ''
-        for option, paths in self._places():
+        for option, place in self._places():
+            path = place
             try:
-                for path in paths:
+                for path in _files(option, place):
                     with open(path) as file:
                         found.append(File(path, _rules(file.read())))
             except (OSError, ValueError) as ex:
@@ -76,10 +75,13 @@ class Files:
         return found
 
 
-def _visible(directory: str) -> Iterator[str]:
-    with os.scandir(directory) as entries:
+def _files(option: str, place: str) -> list[str]:
+    """The file itself, or those of a directory that count. `OSError`."""
+    if option == 'policy_file':
+        return [place]
+    with os.scandir(place) as entries:
         names = sorted(entry.name for entry in entries if not entry.is_dir())
-    yield from (os.path.join(directory, name) for name in names if not name.startswith('.'))
+    return [os.path.join(place, name) for name in names if not name.startswith('.')]
 
 
 def _state(path: str) -> tuple[int, ...] | None:

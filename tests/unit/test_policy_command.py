@@ -4,10 +4,13 @@
 from __future__ import annotations
 
 import json
+import os
 import pathlib
 import re
 import shlex
 import shutil
+import subprocess
+import sys
 
 import pytest
 
@@ -170,6 +173,26 @@ def test_files_that_cannot_be_read(operator):
     (operator.parent / 'policy.d' / '10-freeze.yaml').write_text('get_image: [')
     code, _, err = manage(operator, 'policy', 'explain', *MEMBER, 'get_image')
     assert code == 1 and '10-freeze.yaml' in err and err.count('\n') == 1
+
+
+@pytest.mark.parametrize(
+    ('tool', 'said'),
+    [
+        # What is in force, defaults included.
+        ('oslopolicy-policy-generator', '"communitize_image": "!"'),
+        # What a file says and is the default all the same.
+        ('oslopolicy-list-redundant', '"copy_image": "rule:context_is_admin"'),
+    ],
+)
+def test_tools_of_oslo_policy(operator, tool, said):
+    (operator.parent / 'policy.d' / '90.yaml').write_text('copy_image: rule:context_is_admin\n')
+    done = subprocess.run(
+        [pathlib.Path(sys.executable).parent / tool, '--namespace', 'glance_lite'],
+        capture_output=True,
+        text=True,
+        env={**os.environ, 'OS_GLANCE_CONFIG_DIR': str(operator.parent)},
+    )
+    assert done.returncode == 0 and said in done.stdout.splitlines(), done.stdout + done.stderr
 
 
 @pytest.mark.peer

@@ -194,6 +194,20 @@ def test_a_file_that_is_a_directory_is_not_an_empty_one(files):
     assert 'policy.yaml' in files.enforcer.check()
 
 
+def test_a_directory_that_is_none_stops_the_start_and_not_the_service(files):
+    (files.directory / 'policy.d').write_text('')
+    with pytest.raises(ConfigurationError, match=r'policy_dirs: .*policy\.d cannot be read'):
+        files.enforcer.start()
+    (files.directory / 'policy.d').unlink()
+    files.write('policy.d/10.yaml', get_image='role:ops')
+    files.enforcer.start()
+    (files.directory / 'policy.d' / '10.yaml').unlink()
+    (files.directory / 'policy.d').rmdir()
+    (files.directory / 'policy.d').write_text('')
+    assert files.may('ops') and not files.may()
+    assert 'policy_dirs' in files.enforcer.check()
+
+
 @pytest.mark.parametrize('name', ['policy.yaml', 'policy.d/10.yaml'])
 @pytest.mark.parametrize('broken', ['get_image: [', 'get_image: 5'])
 def test_a_file_broken_at_start_stops_it_with_one_sentence(files, name, broken):
