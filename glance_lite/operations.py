@@ -23,6 +23,7 @@ if TYPE_CHECKING:
         Changes,
         Digests,
         Image,
+        LimitUsage,
         Location,
         Member,
         NewLocation,
@@ -31,8 +32,10 @@ if TYPE_CHECKING:
         Page,
         Query,
         Relocation,
+        Rider,
         Stored,
         StoreInfo,
+        Usage,
         Wanted,
     )
     from glance_lite.stream import Download, Upload
@@ -131,8 +134,17 @@ class MemberOperations(Family):
         return self._unlinked()  # type: ignore[no-any-return]
 
     @operation(writes=True)
-    def add_member(self, ctx: RequestContext, image_id: str, member_id: str) -> Member:
-        """Share a shared image. `Forbidden`: not ``shared``. `Duplicate`, `LimitExceeded`."""
+    def add_member(
+        self,
+        ctx: RequestContext,
+        image_id: str,
+        member_id: str,
+        riders: tuple[Rider, ...] = (),
+    ) -> Member:
+        """Share a shared image, with `riders` on the row.
+
+        `Forbidden`: not ``shared``. `Duplicate`, `LimitExceeded`.
+        """
         return self._unlinked()  # type: ignore[no-any-return]
 
     @operation(writes=True)
@@ -145,6 +157,18 @@ class MemberOperations(Family):
     @operation(writes=True)
     def remove_member(self, ctx: RequestContext, image_id: str, member_id: str) -> Member:
         """Stop sharing with one project; the member as it was. `NotFound`."""
+        return self._unlinked()  # type: ignore[no-any-return]
+
+
+class UsageOperations(Family):
+    @operation()
+    def list_usage(self, ctx: RequestContext) -> tuple[LimitUsage, ...]:
+        """What the caller's project uses of its limits; nothing where Keystone has none for us."""
+        return self._unlinked()  # type: ignore[no-any-return]
+
+    @operation(inner=True)
+    def count_usage(self, ctx: RequestContext, project: str | None) -> Usage:
+        """What a project uses, reservations not included."""
         return self._unlinked()  # type: ignore[no-any-return]
 
 
@@ -168,6 +192,14 @@ class CommitOperations(Family):
         """``queued`` becomes ``saving``, an operation row and the riders' claims with it.
 
         One transaction. `Conflict`: another upload has it, or the image is past ``queued``.
+        """
+        return self._unlinked()  # type: ignore[no-any-return]
+
+    @operation(writes=True, inner=True)
+    def extend_upload(self, ctx: RequestContext, claim: Operation, source: Upload) -> int | None:
+        """More bytes have come than the claim has room for: how many may come; None: any number.
+
+        A transaction of its own, in the midst of an upload. `Gone`, `LimitExceeded`.
         """
         return self._unlinked()  # type: ignore[no-any-return]
 
@@ -365,6 +397,7 @@ class Operations(
     MemberOperations,
     MetadefOperations,
     TaskOperations,
+    UsageOperations,
     AccessOperations,
     CommitOperations,
     BackgroundOperations,

@@ -137,6 +137,8 @@ class Upload:
         self._hash: Digest | None = None
         self._inspector: Inspector | None = None
         self._confirm: Callable[[], None] | None = None
+        self._room: int | None = None
+        self._extend: Callable[[], int | None] | None = None
         self._held: bytes | memoryview | None = None
         self._out = memoryview(b'')
         #: what reading failed with
@@ -168,14 +170,21 @@ class Upload:
         inspector: Inspector | None = None,
         confirm: Callable[[], None] | None = None,
         checksum: bool = True,
+        room: int | None = None,
+        extend: Callable[[], int | None] | None = None,
     ) -> None:
-        """Say what is computed and asked on the way."""
+        """Say what is computed and asked on the way.
+
+        When more than `room` bytes have come, `extend` gives a larger one or raises.
+        """
         self.os_hash_algo = algorithm
         told = concurrency.Signal()
         self._hash = Digest(algorithm, told)
         self._md5 = Digest('md5', told) if checksum else None
         self._inspector = inspector
         self._confirm = confirm
+        self._room = room
+        self._extend = extend
 
     def check_declared(self) -> None:
         """Refuse at once what the declared size already says is too large."""
@@ -241,6 +250,8 @@ class Upload:
             raise LimitExceeded(self._limit_message)
         if self.size is not None and self.count > self.size:
             raise Invalid(f'More data came than the {self.size} bytes that were declared')
+        if self._room is not None and self.count > self._room and self._extend is not None:
+            self._room = self._extend()
         if self._md5 is not None:
             self._md5.update(chunk)
         if self._hash is not None:

@@ -4,15 +4,16 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Iterable
 from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from glance_lite.context import RequestContext
-from glance_lite.db import rows, tables
+from glance_lite.db import riders, rows, tables
 from glance_lite.errors import Duplicate, Forbidden, Invalid, NotFound
-from glance_lite.model import MEMBER_STATUSES, Image, Member
+from glance_lite.model import MEMBER_STATUSES, Image, Member, Rider
 
 members = tables.image_members.c
 _COLUMNS = (members.member, members.status, members.created_at, members.updated_at)
@@ -38,12 +39,17 @@ def get_member(
 
 
 def add_member(
-    connection: Connection, ctx: RequestContext, image_id: str, member_id: str
+    connection: Connection,
+    ctx: RequestContext,
+    image_id: str,
+    member_id: str,
+    riding: Iterable[Rider] = (),
 ) -> Member:
-    """Share with one more project, pending. `Forbidden`, `Duplicate`."""
+    """Share with one more project, pending. `Forbidden`, `LimitExceeded`, `Duplicate`."""
     image = rows.fetch_locked(connection, ctx, image_id)
     if image.visibility != 'shared':
         raise Forbidden('Only a shared image can have members')
+    riders.claim(connection, riding, riders.Ride(image_id))
     of_member = sa.and_(members.image_id == image_id, members.member == member_id)
     rank = sa.select(members.id, members.deleted).where(of_member).order_by(members.deleted)
     known = connection.execute(rank).first()

@@ -15,7 +15,7 @@ from glance_lite.model import RESERVED_PREFIX, Changes
 
 if TYPE_CHECKING:
     from glance_lite.context import RequestContext
-    from glance_lite.model import Image, Member, NewLocation
+    from glance_lite.model import Image, Member, NewLocation, Rider
     from glance_lite.stream import Upload
     from glance_lite.tasks import NewTask, Task
 
@@ -66,9 +66,15 @@ class Auth(MetadefAuth):
         may_write(ctx)
         self.next.add_location(ctx, image_id, new)
 
-    def add_member(self, ctx: RequestContext, image_id: str, member_id: str) -> Member:
+    def add_member(
+        self,
+        ctx: RequestContext,
+        image_id: str,
+        member_id: str,
+        riders: tuple[Rider, ...] = (),
+    ) -> Member:
         may_write(ctx)
-        return self.next.add_member(ctx, image_id, member_id)
+        return self.next.add_member(ctx, image_id, member_id, riders)
 
     def update_member(
         self, ctx: RequestContext, image_id: str, member_id: str, status: str

@@ -23,6 +23,7 @@ from glance_lite.db import (
     removals,
     rows,
     sweeps,
+    usage,
 )
 from glance_lite.db import (
     tasks as task_rows,
@@ -45,6 +46,7 @@ if TYPE_CHECKING:
         Changes,
         Digests,
         Image,
+        LimitUsage,
         Location,
         Member,
         NewLocation,
@@ -52,7 +54,9 @@ if TYPE_CHECKING:
         Page,
         Query,
         Relocation,
+        Rider,
         Stored,
+        Usage,
     )
     from glance_lite.stream import Upload
     from glance_lite.tasks import NewTask, Task, TaskPage, TaskQuery
@@ -132,8 +136,14 @@ class Database(Layer):
             lambda connection: members.get_member(connection, ctx, image_id, member_id)
         )
 
-    def add_member(self, ctx: RequestContext, image_id: str, member_id: str) -> Member:
-        return self._write(ctx, members.add_member, ctx, image_id, member_id)
+    def add_member(
+        self,
+        ctx: RequestContext,
+        image_id: str,
+        member_id: str,
+        riders: tuple[Rider, ...] = (),
+    ) -> Member:
+        return self._write(ctx, members.add_member, ctx, image_id, member_id, riders)
 
     def update_member(
         self, ctx: RequestContext, image_id: str, member_id: str, status: str
@@ -142,6 +152,14 @@ class Database(Layer):
 
     def remove_member(self, ctx: RequestContext, image_id: str, member_id: str) -> Member:
         return self._write(ctx, members.remove_member, ctx, image_id, member_id)
+
+    # --- what projects use
+
+    def list_usage(self, ctx: RequestContext) -> tuple[LimitUsage, ...]:
+        return ()
+
+    def count_usage(self, ctx: RequestContext, project: str | None) -> Usage:
+        return self.database.read(lambda connection: usage.read(connection, project))
 
     # --- tasks, and who is let in
 
@@ -170,6 +188,9 @@ class Database(Layer):
         self, ctx: RequestContext, image_id: str, source: Upload, store: str | None
     ) -> Operation:
         return self._write(ctx, operations.claim_upload, ctx, self.process, image_id, source, store)
+
+    def extend_upload(self, ctx: RequestContext, claim: Operation, source: Upload) -> int | None:
+        return self._write(ctx, operations.extend_upload, claim, source)
 
     def confirm_upload(self, ctx: RequestContext, claim: Operation, source: Upload) -> None:
         self._write(ctx, operations.confirm_upload, claim, source)

@@ -89,6 +89,8 @@ class Locations(Layer):
                 self._inspector(claim.image),
                 lambda: self.next.confirm_upload(ctx, claim, source),
                 self._checksum,
+                claim.room,
+                lambda: self.next.extend_upload(ctx, claim, source),
             )
             stored = self._gateway.put(store_id, claim.name, _spare(claim), source)
             return self.next.commit_upload(ctx, claim, source, stored)

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import datetime
 
     from glance_lite.context import RequestContext
-    from glance_lite.model import Changes, Image, Member, Wanted
+    from glance_lite.model import Changes, Image, Member, Rider, Wanted
     from glance_lite.stream import Download, Upload
     from glance_lite.tasks import NewTask, Task
 
@@ -135,8 +135,14 @@ class Notifier(MetadefNotifier):
 
     # --- members
 
-    def add_member(self, ctx: RequestContext, image_id: str, member_id: str) -> Member:
-        member = self.next.add_member(ctx, image_id, member_id)
+    def add_member(
+        self,
+        ctx: RequestContext,
+        image_id: str,
+        member_id: str,
+        riders: tuple[Rider, ...] = (),
+    ) -> Member:
+        member = self.next.add_member(ctx, image_id, member_id, riders)
         self.send(ctx, 'image.member.create', member_payload(member))
         return member
 

@@ -19,7 +19,7 @@ from glance_lite.model import Changes, Image, Page
 
 if TYPE_CHECKING:
     from glance_lite.context import RequestContext
-    from glance_lite.model import Location, Member, NewLocation, Query, StoreInfo, Wanted
+    from glance_lite.model import Location, Member, NewLocation, Query, Rider, StoreInfo, Wanted
     from glance_lite.stream import Download, Upload
     from glance_lite.tasks import NewTask, Task, TaskPage, TaskQuery
 
@@ -244,11 +244,17 @@ class Policy(MetadefPolicy):
             raise NotFound(f'{member_id} is no member of image {image_id}') from ex
         return self.next.get_member(ctx, image_id, member_id)
 
-    def add_member(self, ctx: RequestContext, image_id: str, member_id: str) -> Member:
+    def add_member(
+        self,
+        ctx: RequestContext,
+        image_id: str,
+        member_id: str,
+        riders: tuple[Rider, ...] = (),
+    ) -> Member:
         target = self._member(ctx, image_id, 'add_member')
         if self._owner_matters:
             _own(ctx, target.image)
-        return self.next.add_member(ctx, image_id, member_id)
+        return self.next.add_member(ctx, image_id, member_id, riders)
 
     def update_member(
         self, ctx: RequestContext, image_id: str, member_id: str, status: str

@@ -23,7 +23,7 @@ from glance_lite.model import RESERVED_PREFIX, Image, Page
 
 if TYPE_CHECKING:
     from glance_lite.context import RequestContext
-    from glance_lite.model import Changes, Member, Query, Wanted
+    from glance_lite.model import Changes, Member, Query, Rider, Wanted
     from glance_lite.policy.enforcer import Enforcer
     from glance_lite.stream import Download, Upload
 
@@ -173,8 +173,14 @@ class PropertyProtection(Layer):
     def get_member(self, ctx: RequestContext, image_id: str, member_id: str) -> Member:
         return self._member(ctx, self.next.get_member(ctx, image_id, member_id))
 
-    def add_member(self, ctx: RequestContext, image_id: str, member_id: str) -> Member:
-        return self._member(ctx, self.next.add_member(ctx, image_id, member_id))
+    def add_member(
+        self,
+        ctx: RequestContext,
+        image_id: str,
+        member_id: str,
+        riders: tuple[Rider, ...] = (),
+    ) -> Member:
+        return self._member(ctx, self.next.add_member(ctx, image_id, member_id, riders))
 
     def update_member(
         self, ctx: RequestContext, image_id: str, member_id: str, status: str

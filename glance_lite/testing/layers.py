@@ -35,6 +35,7 @@ from glance_lite.model import (
     Changes,
     Digests,
     Image,
+    LimitUsage,
     Location,
     Member,
     NewLocation,
@@ -45,6 +46,7 @@ from glance_lite.model import (
     Relocation,
     Stored,
     StoreInfo,
+    Usage,
     Wanted,
 )
 from glance_lite.operations import OPERATIONS, is_inner, is_write
@@ -241,6 +243,9 @@ ANSWERS: dict[str, Callable[[str, RequestContext, dict[str, Any]], Any]] = {
     'tuple[Location, ...]': lambda name, ctx, asked: _image(name, ctx, asked).locations,
     'tuple[Member, ...]': lambda name, ctx, asked: (_member(name, ctx, asked),),
     'tuple[StoreInfo, ...]': lambda name, ctx, asked: (StoreInfo('ram', default=True),),
+    'tuple[LimitUsage, ...]': lambda name, ctx, asked: (LimitUsage('image_count_total', 5, 1),),
+    'Usage': lambda name, ctx, asked: Usage(len(DATA), 1),
+    'int | None': lambda name, ctx, asked: None,
     **metadefs.ANSWERS,
 }
 
@@ -264,6 +269,9 @@ TYPES: dict[str, type | tuple[type, ...]] = {
     'tuple[Location, ...]': tuple,
     'tuple[Member, ...]': tuple,
     'tuple[StoreInfo, ...]': tuple,
+    'tuple[LimitUsage, ...]': tuple,
+    'Usage': Usage,
+    'int | None': (int, type(None)),
     **metadefs.TYPES,
 }
 
@@ -283,6 +291,8 @@ def _claim(image_id: str) -> Operation:
 ARGUMENTS: dict[str, Callable[[str], Any]] = {
     'image_id': lambda image_id: image_id,
     'member_id': lambda image_id: 'beta',
+    'project': lambda image_id: 'alpha',
+    'riders': lambda image_id: (),
     'location_id': lambda image_id: 7,
     'status': lambda image_id: 'accepted',
     'active': lambda image_id: True,
