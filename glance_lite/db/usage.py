@@ -95,11 +95,21 @@ def _key(project: str | None) -> str:
     return project or ''
 
 
-def _total(connection: Connection, project: str | None) -> Usage:
-    """The sum over all images."""
+def _total(connection: Connection, project: str | None) -> dict[str, int]:
+    """Column of the project's row -> the sum over all images, or over all that is reserved.
+
+    One statement: a commit turns a reservation into a location, and between two statements it
+    would be counted as neither.
+    """
     each = _SHARES.where(_of(project)).subquery()
-    sums = [sa.func.coalesce(sa.func.sum(each.c[name]), 0) for name in COUNTERS]
-    return Usage(*map(int, connection.execute(sa.select(*sums)).one()))
+    r = tables.reservations.c
+    sums = {name: sa.func.sum(each.c[name]) for name in COUNTERS}
+    for name in RESERVED:
+        promised = sa.select(sa.func.sum(r.amount))
+        of = promised.where(r.project == _key(project), r.counter == name)
+        sums[f'reserved_{name}'] = of.scalar_subquery()
+    row = connection.execute(sa.select(*(sums[name].label(name) for name in sums))).one()
+    return {name: int(value or 0) for name, value in row._mapping.items()}
 
 
 #: Image id -> when it was changed, and its share.
@@ -176,7 +186,7 @@ def _recount(connection: Connection, row: Any, project: str | None) -> Account:
     watermark = now - SLACK
     # In this order: what comes in between is then missing here, and is found the next time.
     recent = _read(connection, _SHARES.where(_of(project), images.updated_at >= watermark))
-    counted = {**dataclasses.asdict(_total(connection, project)), **_promised(connection, project)}
+    counted = _total(connection, project)
     if row.counted_at is not None:
         _tell(connection, project, row, counted)
     write = sa.update(tables.usage).where(usage.project == _key(project))
@@ -190,15 +200,6 @@ def _recount(connection: Connection, row: Any, project: str | None) -> Account:
         )
     )
     return Account(project, watermark, recent)
-
-
-def _promised(connection: Connection, project: str | None) -> dict[str, int]:
-    r = tables.reservations.c
-    sums = sa.select(r.counter, sa.func.sum(r.amount)).where(r.project == _key(project))
-    found = {
-        counter: int(amount) for counter, amount in connection.execute(sums.group_by(r.counter))
-    }
-    return {f'reserved_{name}': found.get(name, 0) for name in RESERVED}
 
 
 def _tell(connection: Connection, project: str | None, row: Any, counted: dict[str, int]) -> None:
@@ -313,5 +314,7 @@ def read(connection: Connection, project: str | None) -> Usage:
     """What the project uses, from the counters where they are right. Writes nothing."""
     row = connection.execute(_select(project)).first()
     if row is None or _window(connection, row, project) is None:
-        return _total(connection, project)
-    return Usage(*(row._mapping[name] for name in COUNTERS))
+        counted: Any = _total(connection, project)
+    else:
+        counted = row._mapping
+    return Usage(*(counted[name] for name in COUNTERS))
