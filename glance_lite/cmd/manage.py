@@ -11,7 +11,7 @@ from oslo_config import cfg
 
 from glance_lite import conf as configuration
 from glance_lite import deploy, logs
-from glance_lite.cmd import metadefs, orphans
+from glance_lite.cmd import metadefs, orphans, quota
 from glance_lite.db import admin
 from glance_lite.errors import GlanceLiteError
 from glance_lite.operations import OPERATIONS, is_inner
@@ -77,6 +77,7 @@ def _commands(parsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         action='store_true',
         help='remove what belongs to images that do not exist any more; all else stays',
     )
+    quota.add(parsers)
     metadefs.add(db)
     metadefs.add_old(parsers)
     pipeline = parsers.add_parser('pipeline', help='the way of a request').add_subparsers(

@@ -103,7 +103,7 @@ def _total(connection: Connection, project: str | None) -> dict[str, int]:
     """
     each = _SHARES.where(_of(project)).subquery()
     r = tables.reservations.c
-    sums = {name: sa.func.sum(each.c[name]) for name in COUNTERS}
+    sums: dict[str, Any] = {name: sa.func.sum(each.c[name]) for name in COUNTERS}
     for name in RESERVED:
         promised = sa.select(sa.func.sum(r.amount))
         of = promised.where(r.project == _key(project), r.counter == name)
@@ -318,3 +318,31 @@ def read(connection: Connection, project: str | None) -> Usage:
     else:
         counted = row._mapping
     return Usage(*(counted[name] for name in COUNTERS))
+
+
+# --- for operators
+
+
+def projects(connection: Connection) -> list[str | None]:
+    """All that have, or had, images or reservations."""
+    owners = connection.execute(sa.select(images.owner).distinct()).scalars()
+    counted = connection.execute(sa.select(usage.project)).scalars()
+    return sorted({*owners, *(project or None for project in counted)}, key=_key)
+
+
+def compare(connection: Connection, project: str | None, fix: bool) -> dict[str, tuple[int, int]]:
+    """Counter -> what the project's row says, and what there is; only where they differ.
+
+    A row that nobody has counted yet says nothing. With `fix` it is put right.
+    """
+    row = connection.execute(_select(project).with_for_update()).first()
+    counted = _total(connection, project)
+    if fix:
+        recount(connection, project)
+    if row is None or row.counted_at is None:
+        return {}
+    return {
+        name: (row._mapping[name], value)
+        for name, value in counted.items()
+        if row._mapping[name] != value
+    }

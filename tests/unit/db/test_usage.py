@@ -197,6 +197,8 @@ class Walk:
         if claim.serial:
             self.db.commit_delete(ADMIN, claim)
 
+    do_relocate_more = do_relocate_and_more = do_relocate
+
     def do_take_off(self):
         copied = [row['image_id'] for row in rows(self.db, 'image_locations') if not row['deleted']]
         twice = [one for one in self.images if copied.count(one) > 1]
