@@ -13,6 +13,7 @@ import sys
 import types
 
 import pytest
+from oslo_config import cfg
 
 from glance_lite.db import admin
 from glance_lite.errors import Forbidden
@@ -30,6 +31,7 @@ from glance_lite.tasks import NewTask
 from glance_lite.testing.faults import Faults
 from glance_lite.testing.layers import DATA, LayerConformance, caller, make_parts, make_upload
 from glance_lite.testing.metadefs import make_namespace
+from tests.backends import keystone
 from tests.backends.fixtures import make_conf
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -62,6 +64,37 @@ class TestPolicy(LayerConformance):
 class TestQuota(LayerConformance):
     layer = Quota
     configuration = '[DEFAULT]\nuser_storage_quota = 1GB\n'
+
+
+UNIFIED = """
+[DEFAULT]
+use_keystone_limits = true
+image_size_cap = 1000000000
+image_property_quota = 20
+image_tag_quota = 20
+image_member_quota = 20
+image_location_quota = 20
+"""
+
+
+class TestUnifiedQuota(LayerConformance):
+    """With all of it configured, the limits of a real Keystone included."""
+
+    layer = Quota
+
+    @pytest.fixture
+    def parts(self, tmp_path):
+        region = keystone.cloud().region()
+        names = ('image_size_total', 'image_stage_total')
+        region.register(**dict.fromkeys(names, 1000), image_count_total=50, image_count_uploading=9)
+        file = tmp_path / 'oslo_limit.conf'
+        file.write_text(region.oslo_limit(region.serves('http://image.example/')))
+        # oslo.limit reads no other one.
+        cfg.CONF(['--config-file', str(file)], project='glance', default_config_files=[])
+        try:
+            yield make_parts(tmp_path, UNIFIED + file.read_text())
+        finally:
+            cfg.CONF.reset()
 
 
 class TestLocation(LayerConformance):

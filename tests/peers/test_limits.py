@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import datetime
 import pathlib
 import threading
 from collections.abc import Iterator
@@ -71,6 +72,7 @@ class Scene:
     glance: Side
     ours: Side
     database: str
+    directory: pathlib.Path
 
     def project(self, **limits: int) -> Who:
         _, project_id = self.region.project('limited')
@@ -106,6 +108,7 @@ def scene(directory: pathlib.Path, shared: str | None = None) -> Iterator[Scene]
             Side('glance', Client(urls['glance'])),
             Side('lite', Client(urls['lite'])),
             url,
+            directory,
         )
 
 
@@ -154,7 +157,7 @@ def test_how_many_bytes(made):
         first, second, third = (side.create(who) for _ in range(3))
         assert side.put(who, first, bytes(MIB)) == 204
         assert side.put(who, second, bytes(3 * MIB)) == 413
-        assert side.put(who, second, bytes(1), **{'x-openstack-image-size': str(4 * MIB)}) == 413
+        assert side.put(who, second, chunks(9), **{'x-openstack-image-size': str(4 * MIB)}) == 413
         assert side.put(who, second, chunks(MIB)) == 204
         assert side.put(who, third, bytes(2 * MIB)) == 413
         assert side.put(who, third, bytes(MIB)) == 204
@@ -206,7 +209,7 @@ class Slow(threading.Thread):
         def body() -> Iterator[bytes]:
             yield bytes(1000)
             self.begun.set()
-            self.go_on.wait(60)
+            self.go_on.wait(300)
             yield bytes(1000)
 
         self.status = side.put(who, image_id, body())
@@ -225,7 +228,9 @@ def test_how_many_uploads(made):
             'it has begun',
         )
         assert side.usage(who)['usage']['image_count_uploading']['usage'] == 1
+        assert slow.is_alive()
         assert side.put(who, second, bytes(1000)) == 413
+        assert slow.is_alive()
         assert side.ask(who, 'GET', f'/v2/images/{second}').json()['status'] == 'queued'
         slow.go_on.set()
         slow.join()
@@ -267,6 +272,32 @@ def test_counts_of_one_image(made):
         answer = side.ask(who, 'PATCH', f'/v2/images/{full}', steps, kind=V21)
         assert answer.status_code == 413
         assert side.ask(who, 'POST', '/v2/images', {**properties, 'more': 'x'}).status_code == 413
+
+
+def test_who_has_more_than_a_limit_that_was_lowered(made):
+    """May have less, and as much; a Glance refuses to go on with fewer tags that are too many."""
+    who = made.project()
+    answers = []
+    for side in made.both:
+        image = side.create(who)
+        many = [f't{number}' for number in range(131)]
+        add_tags(made.directory / f'{side.name}.sqlite', image, many)
+        assert side.ask(who, 'DELETE', f'/v2/images/{image}/tags/t1').status_code == 204
+        steps = [{'op': 'replace', 'path': '/tags', 'value': many[2:]}]
+        answer = side.ask(who, 'PATCH', f'/v2/images/{image}', steps, kind=V21)
+        answers.append(answer.status_code)
+    assert answers == [413, 200]
+
+
+def add_tags(database: pathlib.Path, image_id: str, tags: list[str]) -> None:
+    """As if the limit had been a higher one."""
+    engine = sa.create_engine(f'sqlite:///{database}')
+    now = datetime.datetime(2026, 1, 1)
+    fixed = {'image_id': image_id, 'created_at': now, 'updated_at': now, 'deleted': False}
+    with engine.begin() as connection:
+        insert = sa.insert(tables.image_tags)
+        connection.execute(insert, [{**fixed, 'value': tag} for tag in tags])
+    engine.dispose()
 
 
 # --- on one database
