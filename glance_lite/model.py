@@ -16,6 +16,8 @@ from typing import TYPE_CHECKING, Any, Protocol
 if TYPE_CHECKING:
     from glance_lite.notify.events import Notice
 
+from glance_lite.errors import LimitExceeded
+
 #: Nothing, as a mapping that cannot be written to.
 EMPTY: Mapping[str, Any] = MappingProxyType({})
 
@@ -171,17 +173,88 @@ class Rider(Protocol):
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class Usage:
+    """What a project uses, as Glance counts it."""
+
+    #: bytes in stores: of each image the size times the number of its locations
+    size: int = 0
+    images: int = 0
+    #: images to which data is just coming, copies included
+    uploading: int = 0
+    #: bytes that lie in a staging area
+    staged: int = 0
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class LimitUsage:
+    """What is used of one limit, in the limit's unit; a limit of -1 is none."""
+
+    name: str
+    limit: int
+    usage: int
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class Reservation:
     """Rider: room for `amount` bytes of `project`, refused when `limit` would be passed.
 
-    `amount` is None while the size of an upload is unknown; it is then reserved when the last
-    byte has been read. The project's usage is the sum over its images of size times number of
-    live locations.
+    `amount` is None while the size of an upload is unknown: a part of the room is then reserved,
+    and more with `extend_upload` as the bytes come. What is written at once needs no amount: it is
+    counted when it is there. `counter` is that of `Usage` which the bytes go to.
     """
 
     project: str | None
     amount: int | None
     limit: int
+    counter: str = 'size'
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Ceiling:
+    """Rider: with what is written, `project` has no more than `limit` of what `counter` counts."""
+
+    project: str | None
+    counter: str
+    limit: int
+
+
+def _check_count(what: str, count: int, limit: int) -> None:
+    if 0 <= limit < count:
+        raise LimitExceeded(f'An image may have {limit} {what} at most; this would make {count}')
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class MemberLimit:
+    """Rider of a new member: how many an image may have, fewer than 0 is any number."""
+
+    limit: int
+
+    def check(self, count: int) -> None:
+        """`LimitExceeded`: that is too many."""
+        _check_count('members', count, self.limit)
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class ImageLimits:
+    """Rider of a change: how many of each an image may have; fewer than 0 is any number."""
+
+    properties: int = -1
+    tags: int = -1
+    locations: int = -1
+
+    def check(self, what: str, count: int, before: int = 0) -> None:
+        """`LimitExceeded`: that is too many, and more than there were."""
+        if count > before:
+            _check_count(what, count, getattr(self, what))
+
+    def check_change(self, before: Image, after: Image) -> None:
+        """As `check` for properties, without those of the service, and tags."""
+        names = [
+            [name for name in image.properties if not name.startswith(RESERVED_PREFIX)]
+            for image in (after, before)
+        ]
+        self.check('properties', *map(len, names))
+        self.check('tags', len(after.tags), len(before.tags))
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -333,6 +406,8 @@ class Operation:
     new: NewLocation | None = None
     #: what is told when it is committed (deletes): a delete that a store refuses is not told of
     notices: tuple[Notice, ...] = ()
+    #: bytes that may come before `extend_upload` must be asked for more; None: any number
+    room: int | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

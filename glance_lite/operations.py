@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         Changes,
         Digests,
         Image,
+        LimitUsage,
         Location,
         Member,
         NewLocation,
@@ -34,6 +35,7 @@ if TYPE_CHECKING:
         Relocation,
         Stored,
         StoreInfo,
+        Usage,
         Wanted,
     )
     from glance_lite.stream import Download, Upload
@@ -149,6 +151,18 @@ class MemberOperations(Family):
         return self._unlinked()  # type: ignore[no-any-return]
 
 
+class UsageOperations(Family):
+    @operation()
+    def list_usage(self, ctx: RequestContext) -> tuple[LimitUsage, ...]:
+        """What the caller's project uses of its limits; nothing where Keystone has none for us."""
+        return self._unlinked()  # type: ignore[no-any-return]
+
+    @operation(inner=True)
+    def count_usage(self, ctx: RequestContext, project: str | None) -> Usage:
+        """What a project uses, reservations not included."""
+        return self._unlinked()  # type: ignore[no-any-return]
+
+
 class AccessOperations(Family):
     @operation()
     def admit(self, ctx: RequestContext, rule: str, image_id: str | None) -> None:
@@ -169,6 +183,14 @@ class CommitOperations(Family):
         """``queued`` becomes ``saving``, an operation row and the riders' claims with it.
 
         One transaction. `Conflict`: another upload has it, or the image is past ``queued``.
+        """
+        return self._unlinked()  # type: ignore[no-any-return]
+
+    @operation(writes=True, inner=True)
+    def extend_upload(self, ctx: RequestContext, claim: Operation, source: Upload) -> int | None:
+        """More bytes have come than the claim has room for: how many may come; None: any number.
+
+        A transaction of its own, in the midst of an upload. `Gone`, `LimitExceeded`.
         """
         return self._unlinked()  # type: ignore[no-any-return]
 
@@ -371,6 +393,7 @@ class Operations(
     MemberOperations,
     MetadefOperations,
     TaskOperations,
+    UsageOperations,
     AccessOperations,
     CommitOperations,
     BackgroundOperations,

@@ -164,6 +164,8 @@ class Upload:
         self._beside: tuple[Beside, ...] = ()
         self._inspector: Inspector | None = None
         self._confirm: Callable[[], None] | None = None
+        self._room: int | None = None
+        self._extend: Callable[[], int | None] | None = None
         self._held: bytes | memoryview | None = None
         self._out = memoryview(b'')
         #: what reading failed with
@@ -196,8 +198,13 @@ class Upload:
         confirm: Callable[[], None] | None = None,
         checksum: bool = True,
         verifier: Verifier | None = None,
+        room: int | None = None,
+        extend: Callable[[], int | None] | None = None,
     ) -> None:
-        """Say what is computed and asked on the way."""
+        """Say what is computed and asked on the way.
+
+        When more than `room` bytes have come, `extend` gives a larger one or raises.
+        """
         self.os_hash_algo = algorithm
         told = concurrency.Signal()
         self._hash = Digest(algorithm, told)
@@ -207,6 +214,8 @@ class Upload:
         self._beside = tuple(one for one in (self._md5, self._hash, signed) if one is not None)
         self._inspector = inspector
         self._confirm = confirm
+        self._room = room
+        self._extend = extend
 
     def check_declared(self) -> None:
         """Refuse at once what the declared size already says is too large."""
@@ -274,6 +283,12 @@ class Upload:
             raise Invalid(f'More data came than the {self.size} bytes that were declared')
         for one in self._beside:
             one.update(chunk)
+        if self._room is not None and self.count > self._room and self._extend is not None:
+            self._room = self._extend()
+        if self._md5 is not None:
+            self._md5.update(chunk)
+        if self._hash is not None:
+            self._hash.update(chunk)
         if self._inspector is not None:
             self._inspector.eat(chunk)
         return chunk

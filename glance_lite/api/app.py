@@ -55,7 +55,7 @@ class Api:
                 'locations': Locations(chain),
                 'members': Members(chain),
                 'schemas': Schemas(schema),
-                'info': Info(methods),
+                'info': Info(chain, methods),
                 'namespaces': Namespaces(chain, conf),
                 'objects': Objects(chain),
                 'properties': Properties(chain),

@@ -11,7 +11,7 @@ from oslo_config import cfg
 
 from glance_lite import conf as configuration
 from glance_lite import deploy, logs
-from glance_lite.cmd import metadefs, orphans, policy
+from glance_lite.cmd import metadefs, orphans, policy, quota
 from glance_lite.context import service_context
 from glance_lite.db import admin
 from glance_lite.errors import GlanceLiteError
@@ -82,6 +82,7 @@ def _commands(parsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         dest='outbox_command', required=True
     )
     _add(outbox, 'show', outbox_show, 'show how many wait, for how long, and how many were dropped')
+    quota.add(parsers)
     metadefs.add(db)
     metadefs.add_old(parsers)
     policy.add(parsers)

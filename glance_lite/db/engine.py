@@ -28,6 +28,7 @@ from oslo_log import log
 from sqlalchemy.engine import URL, Connection, make_url
 from sqlalchemy.pool import QueuePool, StaticPool
 
+from glance_lite.conf.quota import is_counted
 from glance_lite.db import limits, statements
 from glance_lite.errors import ConfigurationError, GlanceLiteError, Invalid, Unavailable
 
@@ -38,6 +39,12 @@ T = TypeVar('T')
 PATIENCE = 10.0
 #: Seconds SQLite waits inside one call. Short: under eventlet it holds up all others.
 BUSY_TIMEOUT = 0.05
+
+#: Execution option: whether what projects use is counted. Without a limit nobody needs it.
+COUNTING = 'glance_lite_counting'
+
+#: Of a connection's ``info``: what is to be done when the transaction has been committed.
+_AFTER = 'glance_lite.after'
 
 _DRIVERS = {'postgresql': 'postgresql+psycopg2', 'mysql': 'mysql+pymysql'}
 
@@ -65,6 +72,11 @@ def database_url(conf: cfg.ConfigOpts) -> URL:
     if conf.database.connection_parameters:
         url = url.update_query_string(conf.database.connection_parameters, append=True)
     return url
+
+
+def after_commit(connection: Connection, tell: Callable[[], None]) -> None:
+    """Call `tell` when the transaction of `Database.write` has come through, and outside of it."""
+    connection.info[_AFTER].append(tell)
 
 
 def use_wait_callback(callback: Callable[[Any], None] | None) -> None:
@@ -104,6 +116,7 @@ def create_engine(conf: cfg.ConfigOpts) -> sa.Engine:
             pool_reset_on_return=None,
             hide_parameters=True,  # values are users' data: they do not belong in a log
             echo=conf.database.connection_debug >= 50,
+            execution_options={COUNTING: is_counted(conf)},
             **_pool(conf, url),
             **more,
         )
@@ -248,9 +261,11 @@ class Database:
         while True:
             attempt += 1
             stage = ['begin']
+            told: list[Callable[[], None]] = []
             try:
                 with self._writer(stage) as connection:
-                    return function(connection)
+                    connection.info[_AFTER] = told
+                    result = function(connection)
             except GlanceLiteError:
                 raise
             except statements.NotPrepared:
@@ -261,6 +276,10 @@ class Database:
                     again = lost = True
                 if not again:
                     _fail(ex)
+            else:
+                for tell in told:
+                    tell()
+                return result
             time.sleep(random.uniform(0.2, 1.0) * min(0.3, 0.01 * 2**attempt))
 
     @contextlib.contextmanager

@@ -15,7 +15,7 @@ from sqlalchemy.dialects import mysql, postgresql, sqlite
 from sqlalchemy.engine import Connection
 
 from glance_lite.context import RequestContext
-from glance_lite.db import riders, rows, tables
+from glance_lite.db import riders, rows, tables, usage
 from glance_lite.errors import Conflict, Duplicate, Forbidden, Invalid, NotFound
 from glance_lite.model import TRANSITIONS, Changes, Image
 
@@ -61,13 +61,14 @@ def create(connection: Connection, ctx: RequestContext, changes: Changes) -> Ima
     created = times['created_at'] or now
     updated = times['updated_at'] or created
     row = {'id': image_id, 'created_at': created, 'updated_at': updated, 'deleted': False}
-    try:
-        connection.execute(_INSERT, {**row, **values})
-    except db_exc.DBDuplicateEntry:
-        raise Duplicate(f'The image id {image_id} is taken') from None
-    insert_properties(connection, image_id, changes.properties, now)
     tags = (changes.tags or frozenset()) | changes.add_tags
-    _insert_tags(connection, image_id, tags, now)
+    with usage.counted(connection, image_id, values['owner']):
+        try:
+            connection.execute(_INSERT, {**row, **values})
+        except db_exc.DBDuplicateEntry:
+            raise Duplicate(f'The image id {image_id} is taken') from None
+        insert_properties(connection, image_id, changes.properties, now)
+        _insert_tags(connection, image_id, tags, now)
     riders.claim(connection, changes.riders, riders.Ride(image_id))
     fields = {name: values[name] for name in (*DEFAULTS, 'owner')}
     image = Image(
@@ -85,6 +86,20 @@ def create(connection: Connection, ctx: RequestContext, changes: Changes) -> Ima
 def update(connection: Connection, ctx: RequestContext, image_id: str, changes: Changes) -> Image:
     """Write what really changes and give the image as it then is."""
     image = rows.fetch_locked(connection, ctx, image_id)
+    with usage.counted(connection, image_id, *owners(image, changes)):
+        image = change(connection, image, changes)
+    riders.claim(connection, changes.riders, riders.Ride(image_id))
+    riders.announce(connection, changes.riders, image)
+    return image
+
+
+def owners(image: Image, changes: Changes) -> tuple[str | None, str | None]:
+    """The image's owner before and after."""
+    return image.owner, changes.fields.get('owner', image.owner)
+
+
+def change(connection: Connection, image: Image, changes: Changes) -> Image:
+    """As `update`, for an image that is locked, without riders."""
     _check_fields(changes.fields)
     check_expected(image, changes.expect)
     _check_preconditions(image, changes)
@@ -93,36 +108,32 @@ def update(connection: Connection, ctx: RequestContext, image_id: str, changes: 
     if not _says_anything(changes):
         return image
     now = rows.utcnow()
-    columns = tables.images.c
-    connection.execute(
-        sa.update(tables.images)
-        .where(columns.id == image_id, columns.deleted == sa.false())
-        .values(updated_at=now, **fields)
-    )
-    properties = dict(image.properties)
-    gone = [name for name in changes.remove if name in properties]
-    remove_properties(connection, image_id, gone, now)
-    for name in gone:
-        del properties[name]
+    gone = [name for name in changes.remove if name in image.properties]
+    properties = {name: value for name, value in image.properties.items() if name not in gone}
     new = {
         name: value
         for name, value in changes.properties.items()
         if name not in properties or properties[name] != value
     }
-    insert_properties(connection, image_id, new, now)
-    properties |= new
-    old = frozenset(image.tags)
-    _remove_tags(connection, image_id, old - tags, now)
-    _insert_tags(connection, image_id, tags - old, now)
-    riders.claim(connection, changes.riders, riders.Ride(image_id))
-    image = image.replace(
+    changed = image.replace(
         **fields,
         updated_at=now.replace(microsecond=0),
-        properties=properties,
+        properties=properties | new,
         tags=tuple(sorted(tags)),
     )
-    riders.announce(connection, changes.riders, image)
-    return image
+    riders.check_change(changes.riders, image, changed)
+    columns = tables.images.c
+    connection.execute(
+        sa.update(tables.images)
+        .where(columns.id == image.id, columns.deleted == sa.false())
+        .values(updated_at=now, **fields)
+    )
+    remove_properties(connection, image.id, gone, now)
+    insert_properties(connection, image.id, new, now)
+    old = frozenset(image.tags)
+    _remove_tags(connection, image.id, old - tags, now)
+    _insert_tags(connection, image.id, tags - old, now)
+    return changed
 
 
 def set_active(connection: Connection, ctx: RequestContext, image_id: str, active: bool) -> Image:
@@ -136,11 +147,12 @@ def set_active(connection: Connection, ctx: RequestContext, image_id: str, activ
         raise Forbidden(f'An image in status {image.status} cannot be {verb}')
     columns = tables.images.c
     now = rows.utcnow()
-    connection.execute(
-        sa.update(tables.images)
-        .where(columns.id == image_id, columns.deleted == sa.false())
-        .values(status=wanted, updated_at=now)
-    )
+    with usage.counted(connection, image_id, image.owner):
+        connection.execute(
+            sa.update(tables.images)
+            .where(columns.id == image_id, columns.deleted == sa.false())
+            .values(status=wanted, updated_at=now)
+        )
     image = image.replace(status=wanted, updated_at=now.replace(microsecond=0))
     riders.announce(connection, ctx.riders, image)
     return image

@@ -20,7 +20,7 @@ from sqlalchemy.engine import Connection
 from glance_lite.context import RequestContext
 from glance_lite.db import images as image_rows
 from glance_lite.db import operations as protocol
-from glance_lite.db import riders, rows, tables
+from glance_lite.db import riders, rows, tables, usage
 from glance_lite.db import tasks as task_rows
 from glance_lite.db.clock import db_now
 from glance_lite.errors import Conflict, Gone, Invalid
@@ -71,20 +71,18 @@ def relocate(
     before = rows.fetch_locked(connection, ctx, image_id)
     if tuple(found.id for found in before.locations) != relocation.expected:
         raise Conflict('The locations of the image have just been changed by somebody else')
-    # Riders are for the whole: what is told of is an image with its new locations.
-    image = image_rows.update(connection, ctx, image_id, dataclasses.replace(changes, riders=()))
-    more = len(relocation.add) - len(relocation.drop)
-    if more > 0:
-        size = (image.size or 0) * more
-        riders.confirm(connection, changes.riders, riders.Ride(image_id, None, size))
-    now = rows.utcnow()
-    gone = relocation.drop | relocation.remove
-    _delete_rows(connection, gone, now)
-    for new in relocation.add:
-        _insert_row(connection, image_id, new.url, new.metadata, now)
-    if not changes.fields:
-        touch = sa.update(tables.images).where(images.id == image_id)
-        connection.execute(touch.values(updated_at=now))
+    with usage.counted(connection, image_id, *image_rows.owners(before, changes)):
+        image = image_rows.change(connection, before, changes)
+        now = rows.utcnow()
+        _delete_rows(connection, relocation.drop | relocation.remove, now)
+        for new in relocation.add:
+            _insert_row(connection, image_id, new.url, new.metadata, now)
+        if not changes.fields:
+            touch = sa.update(tables.images).where(images.id == image_id)
+            connection.execute(touch.values(updated_at=now))
+    more = len(relocation.add) - len(relocation.drop | relocation.remove)
+    size = max(0, more) * (image.size or 0)
+    riders.claim(connection, changes.riders, riders.Ride(image_id, None, size))
     loaded = rows.load(connection, image_id, None)
     assert loaded is not None  # it is locked
     riders.announce(connection, changes.riders, loaded[0])
@@ -140,7 +138,9 @@ def claim(
         raise Conflict(f'An image in status {image.status} takes no location')
     if not image.disk_format or not image.container_format:
         raise Invalid('disk_format and container_format must be set before a location is added')
-    _set(connection, image_id, ('queued',), status='importing')
+    with usage.counted(connection, image_id, image.owner):
+        _set(connection, image_id, ('queued',), status='importing')
+    riders.claim(connection, new.riders, riders.Ride(image_id))
     if FAILED_UPLOAD in image.properties:
         image_rows.remove_properties(connection, image_id, [FAILED_UPLOAD], rows.utcnow())
     kept = {
@@ -236,12 +236,15 @@ def place(
     image = _live(connection, taken.image_id)
     kept = _kept(connection, taken)
     new = taken.new
-    if all(found.url != new.url for found in image.locations):
-        riders.confirm(connection, new.riders, riders.Ride(image.id, None, size))
-        _insert_row(connection, image.id, new.url, new.metadata, rows.utcnow())
-        _set(connection, image.id, ('importing',), size=size, os_hash_algo=algorithm)
-    if active:
-        _set(connection, image.id, ('importing',), status='active')
+    fresh = all(found.url != new.url for found in image.locations)
+    with usage.counted(connection, image.id, image.owner):
+        if fresh:
+            _insert_row(connection, image.id, new.url, new.metadata, rows.utcnow())
+            _set(connection, image.id, ('importing',), size=size, os_hash_algo=algorithm)
+        if active:
+            _set(connection, image.id, ('importing',), status='active')
+    if fresh:
+        riders.claim(connection, new.riders, riders.Ride(image.id, None, size))
     _announce(connection, kept, image.id, PLACED)
     return dataclasses.replace(taken, image=_live(connection, image.id))
 
@@ -259,7 +262,8 @@ def commit(connection: Connection, taken: Operation, digests: Digests) -> None:
     found = {name: value for name, value in dataclasses.asdict(digests).items() if value}
     # One that was deactivated while it was hashed stays so.
     status = 'active' if image.status == 'importing' else image.status
-    _set(connection, image.id, (image.status,), status=status, **found)
+    with usage.counted(connection, image.id, image.owner):
+        _set(connection, image.id, (image.status,), status=status, **found)
     _end_task(connection, kept, 'success', f'Location added to image {image.id}')
     _announce(connection, kept, image.id, DONE)
 
@@ -273,16 +277,24 @@ def abort(connection: Connection, taken: Operation, reason: str) -> None:
         return
     protocol.end(connection, taken)
     _end_task(connection, kept, 'failure', reason)
-    if image.status == 'importing':
-        now = rows.utcnow()
-        _delete_rows(connection, frozenset(found.id for found in image.locations), now)
-        nothing = dict.fromkeys(image_rows.OF_DATA)
-        _set(connection, image.id, ('importing',), status='queued', **nothing)
+    with usage.counted(connection, image.id, image.owner):
+        queued = _take_back(connection, image)
+    if queued:
         told = {FAILED_UPLOAD: reason[:1000]}
-        image_rows.insert_properties(connection, image.id, told, now)
-    elif image.os_hash_value is None:
-        _set(connection, image.id, (image.status,), os_hash_algo=None)
+        image_rows.insert_properties(connection, image.id, told, rows.utcnow())
     _announce(connection, kept, image.id, FAILED)
+
+
+def _take_back(connection: Connection, image: Image) -> bool:
+    """Whether the image has no data now; one that is active stays so, without a hash."""
+    if image.status != 'importing':
+        if image.os_hash_value is None:
+            _set(connection, image.id, (image.status,), os_hash_algo=None)
+        return False
+    _delete_rows(connection, frozenset(found.id for found in image.locations), rows.utcnow())
+    nothing = dict.fromkeys(image_rows.OF_DATA)
+    _set(connection, image.id, ('importing',), status='queued', **nothing)
+    return True
 
 
 # --- the image is deleted meanwhile

@@ -40,10 +40,11 @@ def get_member(
 def add_member(
     connection: Connection, ctx: RequestContext, image_id: str, member_id: str
 ) -> Member:
-    """Share with one more project, pending. `Forbidden`, `Duplicate`."""
+    """Share with one more project, pending. `Forbidden`, `LimitExceeded`, `Duplicate`."""
     image = rows.fetch_locked(connection, ctx, image_id)
     if image.visibility != 'shared':
         raise Forbidden('Only a shared image can have members')
+    riders.claim(connection, ctx.riders, riders.Ride(image_id))
     of_member = sa.and_(members.image_id == image_id, members.member == member_id)
     rank = sa.select(members.id, members.deleted).where(of_member).order_by(members.deleted)
     known = connection.execute(rank).first()

@@ -21,7 +21,7 @@ from sqlalchemy.engine import Connection
 
 from glance_lite.context import RequestContext
 from glance_lite.db import images as image_rows
-from glance_lite.db import riders, rows, tables
+from glance_lite.db import riders, rows, tables, usage
 from glance_lite.db.clock import db_now
 from glance_lite.errors import Conflict, Gone, ImageNotFound, Invalid
 from glance_lite.model import FAILED_UPLOAD, Image, Location, Operation, Stored
@@ -135,8 +135,9 @@ def claim_upload(
     if not image.disk_format or not image.container_format:
         raise Invalid('disk_format and container_format must be set before data is sent')
     size = {} if source.size is None else {'size': source.size}
-    if not change_image(connection, image_id, 'queued', status='saving', **size):
-        raise Conflict('The image has just been changed by somebody else')
+    with usage.counted(connection, image_id, image.owner):
+        if not change_image(connection, image_id, 'queued', status='saving', **size):
+            raise Conflict('The image has just been changed by somebody else')
     serial = insert(connection, ctx, process, image_id, kind='upload', store=store)
     name = image_id
     # Whoever was swept may wake up and write under the old name, and as long as there is a row
@@ -148,14 +149,29 @@ def claim_upload(
         )
     if FAILED_UPLOAD in image.properties:
         image_rows.remove_properties(connection, image_id, [FAILED_UPLOAD], rows.utcnow())
-    riders.claim(connection, source.riders, riders.Ride(image_id, serial))
+    room = riders.claim(connection, source.riders, riders.Ride(image_id, serial))
     claimed = image.replace(status='saving', **size)
     riders.announce(connection, source.riders, claimed, when=CLAIMED)
-    return Operation(serial, image_id, name, claimed, store=store)
+    return Operation(serial, image_id, name, claimed, store=store, room=room)
+
+
+def extend_upload(connection: Connection, claim: Operation, source: Upload) -> int | None:
+    """More bytes have come than there was room for; how many may come. `Gone`, `LimitExceeded`."""
+    ride = riders.Ride(claim.image_id, claim.serial, source.count)
+    room = riders.extend(connection, source.riders, ride)
+    # After the project's row, as in a commit.
+    _check_alive(connection, claim)
+    return room
 
 
 def confirm_upload(connection: Connection, claim: Operation, source: Upload) -> None:
     """All bytes are in and none is released yet. `Gone`, `LimitExceeded`."""
+    _check_alive(connection, claim)
+    ride = riders.Ride(claim.image_id, claim.serial, source.count)
+    riders.confirm(connection, source.riders, ride)
+
+
+def _check_alive(connection: Connection, claim: Operation) -> None:
     alive = sa.update(tables.operations).where(held(claim)).values(heartbeat=db_now())
     if not connection.execute(alive).rowcount:
         raise Gone('The upload took too long and was given up')
@@ -164,14 +180,24 @@ def confirm_upload(connection: Connection, claim: Operation, source: Upload) -> 
     )
     if connection.execute(status).scalar() != 'saving':
         raise Gone('The image was deleted during the upload')
-    ride = riders.Ride(claim.image_id, claim.serial, source.count)
-    riders.confirm(connection, source.riders, ride)
 
 
 def commit_upload(
     connection: Connection, claim: Operation, source: Upload, stored: Stored
 ) -> Image:
     """saving -> active, with its location. `Gone`: deleted, or the claim was swept."""
+    with usage.counted(connection, claim.image_id):
+        _commit(connection, claim, stored)
+    riders.end(connection, claim.serial)
+    connection.execute(sa.delete(tables.failures).where(failures.image_id == claim.image_id))
+    found = rows.load(connection, claim.image_id, None)
+    if found is None:
+        raise ImageNotFound(claim.image_id)
+    riders.announce(connection, source.riders, found[0])
+    return found[0]
+
+
+def _commit(connection: Connection, claim: Operation, stored: Stored) -> None:
     image_id = claim.image_id
     now = rows.utcnow()
     active = change_image(
@@ -200,13 +226,6 @@ def commit_upload(
             deleted=False,
         )
     )
-    riders.end(connection, claim.serial)
-    connection.execute(sa.delete(tables.failures).where(failures.image_id == image_id))
-    found = rows.load(connection, image_id, None)
-    if found is None:
-        raise ImageNotFound(image_id)
-    riders.announce(connection, source.riders, found[0])
-    return found[0]
 
 
 def abort_upload(
@@ -229,9 +248,11 @@ def abort_upload(
 
 
 def give_back(connection: Connection, left: Operation, reason: str) -> None:
-    riders.end(connection, left.serial)
     nothing = dict.fromkeys(image_rows.OF_DATA)
+    with usage.counted(connection, left.image_id):
+        queued = change_image(connection, left.image_id, 'saving', status='queued', **nothing)
+    riders.end(connection, left.serial)
     # Unless it was deleted by somebody, when there is nobody to tell.
-    if change_image(connection, left.image_id, 'saving', status='queued', **nothing):
+    if queued:
         told = {FAILED_UPLOAD: reason[:1000]}
         image_rows.insert_properties(connection, left.image_id, told, rows.utcnow())

@@ -6,6 +6,7 @@ If a store turns out to need the data (`InUse`), the rows are brought back from 
 
 from __future__ import annotations
 
+import datetime
 import json
 from typing import Any
 
@@ -14,9 +15,9 @@ from sqlalchemy.engine import Connection
 
 from glance_lite.context import RequestContext
 from glance_lite.db import images as image_rows
-from glance_lite.db import imports, operations, outbox, riders, rows, tables
+from glance_lite.db import imports, operations, outbox, riders, rows, tables, usage
 from glance_lite.errors import Conflict, Forbidden, NotFound
-from glance_lite.model import Location, Operation
+from glance_lite.model import Image, Location, Operation
 from glance_lite.notify.events import Notice
 from glance_lite.process import Process
 
@@ -35,24 +36,9 @@ def claim_delete(
     if image.protected:
         raise Forbidden(f'The image {image_id} is protected')
     image_rows.check_transition(image.status, 'deleted')
-    now = rows.utcnow()
-    gone: dict[str, Any] = {'deleted': True, 'deleted_at': now, 'updated_at': now}
     kept: dict[str, Any] = {'status': image.status, 'rows': {}}
-    connection.execute(
-        sa.update(tables.images).where(images.id == image_id).values(status='deleted', **gone)
-    )
-    # Placeholders that Glance's imports leave are no data, but rows of the image all the same.
-    connection.execute(
-        sa.update(tables.image_locations)
-        .where(locations.image_id == image_id, locations.deleted == sa.false())
-        .values(status='deleted', **gone)
-    )
-    for table in _WITH_IMAGE:
-        live = sa.and_(table.c.image_id == image_id, table.c.deleted == sa.false())
-        if image.locations:
-            ids = connection.execute(sa.select(table.c.id).where(live)).scalars().all()
-            kept['rows'][table.name] = list(ids)
-        connection.execute(sa.update(table).where(live).values(**gone))
+    with usage.counted(connection, image_id, image.owner):
+        now = _hide(connection, image, kept['rows'])
     connection.execute(sa.delete(tables.failures).where(tables.failures.c.image_id == image_id))
     if imports.may_be_under_way(image):
         imports.cancel(connection, image, for_good=not image.locations)
@@ -64,6 +50,31 @@ def claim_delete(
     return operations.note_removal(
         connection, ctx, process, image, image.locations, 'delete', kept, notices
     )
+
+
+def _hide(connection: Connection, image: Image, kept: dict[str, list[int]]) -> datetime.datetime:
+    """All rows of the image become deleted; `kept` gets the ids of those that may come back.
+
+    Gives the time that is in the rows.
+    """
+    now = rows.utcnow()
+    gone: dict[str, Any] = {'deleted': True, 'deleted_at': now, 'updated_at': now}
+    connection.execute(
+        sa.update(tables.images).where(images.id == image.id).values(status='deleted', **gone)
+    )
+    # Placeholders that Glance's imports leave are no data, but rows of the image all the same.
+    connection.execute(
+        sa.update(tables.image_locations)
+        .where(locations.image_id == image.id, locations.deleted == sa.false())
+        .values(status='deleted', **gone)
+    )
+    for table in _WITH_IMAGE:
+        live = sa.and_(table.c.image_id == image.id, table.c.deleted == sa.false())
+        if image.locations:
+            ids = connection.execute(sa.select(table.c.id).where(live)).scalars().all()
+            kept[table.name] = list(ids)
+        connection.execute(sa.update(table).where(live).values(**gone))
+    return now
 
 
 def claim_location(
@@ -83,13 +94,14 @@ def claim_location(
     if len(image.locations) == 1:
         raise Forbidden('The last copy of an image cannot be removed; delete the image instead')
     now = rows.utcnow()
-    connection.execute(
-        sa.update(tables.image_locations)
-        .where(locations.id == location_id, locations.deleted == sa.false())
-        .values(status='deleted', deleted=True, deleted_at=now, updated_at=now)
-    )
-    touch = sa.update(tables.images).where(images.id == image_id)
-    connection.execute(touch.values(updated_at=now))
+    with usage.counted(connection, image_id, image.owner):
+        connection.execute(
+            sa.update(tables.image_locations)
+            .where(locations.id == location_id, locations.deleted == sa.false())
+            .values(status='deleted', deleted=True, deleted_at=now, updated_at=now)
+        )
+        touch = sa.update(tables.images).where(images.id == image_id)
+        connection.execute(touch.values(updated_at=now))
     riders.announce(connection, ctx.riders, image.replace(updated_at=now.replace(microsecond=0)))
     return operations.note_removal(connection, ctx, process, image, chosen, 'location', {})
 
@@ -137,17 +149,25 @@ def abort_delete(connection: Connection, claim: Operation) -> None:
     if row is None or not operations.end(connection, claim):
         return
     kept = json.loads(row.kept)
+    with usage.counted(connection, claim.image_id):
+        if not _bring_back(connection, claim, row.kind, kept):
+            return
+    imports.resume(connection, claim.image_id)
+
+
+def _bring_back(connection: Connection, claim: Operation, kind: str, kept: dict[str, Any]) -> bool:
+    """Whether the image is still there."""
     now = rows.utcnow()
     back: dict[str, Any] = {'deleted': False, 'deleted_at': None, 'updated_at': now}
     restored = sa.update(tables.images).where(images.id == claim.image_id)
-    if row.kind == 'delete':
+    if kind == 'delete':
         restored = restored.where(images.deleted == sa.true(), images.status == 'deleted')
         values = {'status': kept['status'], **back}
     else:
         restored = restored.where(images.deleted == sa.false())
         values = {'updated_at': now}
     if not connection.execute(restored.values(**values)).rowcount:
-        return
+        return False
     ids = [found.id for found in claim.locations]
     connection.execute(
         sa.update(tables.image_locations)
@@ -158,4 +178,4 @@ def abort_delete(connection: Connection, claim: Operation) -> None:
         chosen = kept.get('rows', {}).get(table.name)
         if chosen:
             connection.execute(sa.update(table).where(table.c.id.in_(chosen)).values(**back))
-    imports.resume(connection, claim.image_id)
+    return True

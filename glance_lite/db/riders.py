@@ -1,26 +1,29 @@
 # SPDX-License-Identifier: Apache-2.0
 """What layers want written with a row: how each type of rider is claimed, settled, given up.
 
-A rider is claimed in the transaction that claims the upload (or writes the row), topped up when
-the real size is known, and settled or released in the transaction that ends the operation. A
-new type is one entry in `HANDLERS`. An event claims nothing: it is told when its moment has come.
+A rider is claimed in the transaction that claims the upload or writes the row, when that is
+written. That of an upload is extended as bytes come, confirmed when the real size is known, and
+ends in the transaction that ends the operation. A new type is one entry in `HANDLERS`. An event
+claims nothing: it is told when its moment has come.
 """
 
 from __future__ import annotations
 
-import abc
 import dataclasses
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any
 
 import sqlalchemy as sa
-from oslo_db import exception as db_exc
 from sqlalchemy.engine import Connection
 
-from glance_lite.db import outbox, tables
-from glance_lite.errors import LimitExceeded
-from glance_lite.model import Reservation
+from glance_lite.db import outbox, tables, usage
+from glance_lite.errors import Gone, LimitExceeded
+from glance_lite.model import Ceiling, Image, ImageLimits, MemberLimit, Reservation
 from glance_lite.notify.events import DONE, Event, Notice
+
+#: Bytes that are reserved at a time for an upload of unknown size.
+STEP = 64 * 1024 * 1024
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -30,72 +33,177 @@ class Ride:
     image_id: str
     #: None: the row is written at once, nothing stays claimed
     serial: int | None = None
-    #: bytes that have really come; None while they are not all there
+    #: of an operation the bytes that have come; else those that were written more than before
     size: int | None = None
 
 
-class Handler(abc.ABC):
-    @abc.abstractmethod
-    def claim(self, connection: Connection, rider: Any, ride: Ride) -> None:
-        """Take what the rider asks for. `LimitExceeded`."""
+class Handler:
+    """One type of rider. What it does not care about it leaves as it is here."""
 
-    @abc.abstractmethod
+    def claim(self, connection: Connection, rider: Any, ride: Ride) -> int | None:
+        """Take what the rider asks for; bytes that may come. `LimitExceeded`."""
+        return None
+
+    def extend(self, connection: Connection, rider: Any, ride: Ride) -> int | None:
+        """As `claim`, when more bytes have come than could. `LimitExceeded`."""
+        return None
+
     def confirm(self, connection: Connection, rider: Any, ride: Ride) -> None:
         """The size is known now: make the claim fit it. `LimitExceeded`."""
 
-    @abc.abstractmethod
     def end(self, connection: Connection, serial: int) -> None:
         """The operation is over, well or not; what it made is counted from its own rows."""
 
 
 class Reservations(Handler):
-    """Room in a project. Usage is computed as Glance computes it, from the images themselves.
+    """Room in a project: a row for each upload under way, and their sum in the project's.
 
-    So it is right while a Glance writes beside us. Whoever checks holds the project's row in
-    ``gl_usage``, so two that would each fit, but not both, cannot both get in.
+    What it takes is taken by compare-and-set on that row, so that two which would each fit, but
+    not both, cannot both get in.
     """
 
-    def claim(self, connection: Connection, rider: Reservation, ride: Ride) -> None:
+    def claim(self, connection: Connection, rider: Reservation, ride: Ride) -> int | None:
+        _look(connection, rider.project)
+        if ride.serial is None:
+            if ride.size:
+                self._check(connection, rider, ride.size)
+            return None
+        amount = rider.amount
+        taken = self._take(connection, rider, amount or 0, STEP if amount is None else amount)
+        connection.execute(
+            sa.insert(tables.reservations).values(
+                serial=ride.serial,
+                project=rider.project or '',
+                amount=taken,
+                counter=rider.counter,
+            )
+        )
+        return taken if amount is None else None
+
+    def extend(self, connection: Connection, rider: Reservation, ride: Ride) -> int | None:
         if rider.amount is not None:
-            self._take(connection, rider, rider.amount, ride)
+            return None
+        assert ride.serial is not None and ride.size is not None
+        r = tables.reservations.c
+        mine = sa.and_(r.serial == ride.serial, r.counter == rider.counter)
+        held: int | None = connection.execute(sa.select(r.amount).where(mine)).scalar()
+        if held is None:
+            raise Gone('The upload took too long and was given up')
+        more = ride.size - held
+        if more > 0:
+            usage.check(connection, rider.project)
+            held += self._take(connection, rider, more, max(more, STEP), held)
+            connection.execute(sa.update(tables.reservations).where(mine).values(amount=held))
+        return held
 
     def confirm(self, connection: Connection, rider: Reservation, ride: Ride) -> None:
-        amount = ride.size or 0
-        if rider.amount is None or amount > rider.amount:
-            self._take(connection, rider, amount, ride)
+        self.extend(connection, rider, ride)
 
     def end(self, connection: Connection, serial: int) -> None:
-        connection.execute(
-            sa.delete(tables.reservations).where(tables.reservations.c.serial == serial)
-        )
+        mine = tables.reservations.c.serial == serial
+        found: list[Any] = []
+        if usage.is_counting(connection):
+            found = list(connection.execute(sa.select(tables.reservations).where(mine)).fetchall())
+            if not found:
+                return
+        connection.execute(sa.delete(tables.reservations).where(mine))
+        for row in found:
+            usage.release(connection, row.project, row.counter, row.amount)
 
-    def _take(self, connection: Connection, rider: Reservation, amount: int, ride: Ride) -> None:
-        project = rider.project or ''
-        _hold(connection, project)
-        r = tables.reservations.c
-        mine = sa.and_(r.serial == (ride.serial or 0), r.project == project)
-        if ride.serial is not None:
-            connection.execute(sa.delete(tables.reservations).where(mine))
-        used = taken(connection, rider.project)
-        if used + amount > rider.limit:
+    def _take(
+        self, connection: Connection, rider: Reservation, needed: int, wanted: int, held: int = 0
+    ) -> int:
+        """Reserve `wanted` bytes, or what is left if that is `needed`; how many."""
+        project, counter, limit = rider.project, rider.counter, rider.limit
+        if usage.reserve(connection, project, counter, wanted, limit):
+            return wanted
+        # Nobody is refused on the word of the counters alone.
+        usage.recount(connection, project)
+        left = max(0, usage.left(connection, project, counter, limit))
+        if left < needed:
+            raise _no_room(limit, left + held, needed + held)
+        taken = min(left, wanted)
+        usage.reserve(connection, project, counter, taken, limit)
+        return taken
+
+    def _check(self, connection: Connection, rider: Reservation, size: int) -> None:
+        """`size` bytes have been counted already."""
+        left = usage.left(connection, rider.project, rider.counter, rider.limit)
+        if left < 0:
+            usage.recount(connection, rider.project)
+            left = usage.left(connection, rider.project, rider.counter, rider.limit)
+        if left < 0:
+            raise _no_room(rider.limit, left + size, size)
+
+
+def _no_room(limit: int, left: int, size: int) -> LimitExceeded:
+    return LimitExceeded(
+        f'The project has {max(0, left)} of {limit} bytes left; the image needs {size}'
+    )
+
+
+class Ceilings(Handler):
+    """How many images a project has; what is written is counted already."""
+
+    NAMES: Mapping[str, str] = MappingProxyType(
+        {'images': 'images', 'uploading': 'images being uploaded or imported'}
+    )
+
+    def claim(self, connection: Connection, rider: Ceiling, ride: Ride) -> None:
+        _look(connection, rider.project)
+        if usage.left(connection, rider.project, rider.counter, rider.limit) >= 0:
+            return
+        usage.recount(connection, rider.project)
+        left = usage.left(connection, rider.project, rider.counter, rider.limit)
+        if left < 0:
+            name = self.NAMES[rider.counter]
             raise LimitExceeded(
-                f'The project has {max(0, rider.limit - used)} of {rider.limit} bytes left; '
-                f'the image needs {amount}'
-            )
-        if ride.serial is not None:
-            connection.execute(
-                sa.insert(tables.reservations).values(
-                    serial=ride.serial, project=project, amount=amount
-                )
+                f'The project may have {rider.limit} {name} at most; '
+                f'this would make {rider.limit - left}'
             )
 
 
-HANDLERS: dict[type, Handler] = {Reservation: Reservations()}
+def _look(connection: Connection, project: str | None) -> None:
+    """See that the project's counters are right, where nobody has done so for the write itself."""
+    if not usage.is_counting(connection):
+        usage.check(connection, project)
 
 
-def claim(connection: Connection, riders: Iterable[Any], ride: Ride) -> None:
-    for rider in _claiming(riders):
-        HANDLERS[type(rider)].claim(connection, rider, ride)
+class Members(Handler):
+    """How many members an image has. It is locked, and the new one is not there yet."""
+
+    def claim(self, connection: Connection, rider: MemberLimit, ride: Ride) -> None:
+        if rider.limit >= 0:
+            m = tables.image_members.c
+            live = sa.select(sa.func.count(m.id)).where(
+                m.image_id == ride.image_id, m.deleted == sa.false()
+            )
+            rider.check(connection.execute(live).scalar_one() + 1)
+
+
+HANDLERS: dict[type, Handler] = {
+    Reservation: Reservations(),
+    Ceiling: Ceilings(),
+    MemberLimit: Members(),
+    ImageLimits: Handler(),  # `check_change` looks at them
+}
+
+
+def claim(connection: Connection, riders: Iterable[Any], ride: Ride) -> int | None:
+    """Bytes that may come before `extend`; None: any number."""
+    return _least(
+        HANDLERS[type(rider)].claim(connection, rider, ride) for rider in _claiming(riders)
+    )
+
+
+def extend(connection: Connection, riders: Iterable[Any], ride: Ride) -> int | None:
+    return _least(
+        HANDLERS[type(rider)].extend(connection, rider, ride) for rider in _claiming(riders)
+    )
+
+
+def _least(rooms: Iterable[int | None]) -> int | None:
+    return min((room for room in rooms if room is not None), default=None)
 
 
 def confirm(connection: Connection, riders: Iterable[Any], ride: Ride) -> None:
@@ -132,38 +240,8 @@ def end(connection: Connection, serial: int) -> None:
         handler.end(connection, serial)
 
 
-def _hold(connection: Connection, project: str) -> None:
-    """Hold the project's row until the end of the transaction."""
-    u = tables.usage
-    hold = sa.update(u).where(u.c.project == project).values(changes=u.c.changes + 1)
-    if connection.execute(hold).rowcount:
-        return
-    try:
-        with connection.begin_nested():
-            connection.execute(sa.insert(u).values(project=project, changes=0))
-    except db_exc.DBDuplicateEntry:
-        connection.execute(hold)
-
-
-def taken(connection: Connection, project: str | None) -> int:
-    """Bytes a project uses or has reserved.
-
-    One statement: a commit turns a reservation into a location, and between two statements it
-    would be counted as neither.
-    """
-    used, promised = _used(project).scalar_subquery(), _promised(project).scalar_subquery()
-    return int(connection.execute(sa.select(used + promised)).scalar_one())
-
-
-def _used(project: str | None) -> sa.Select[tuple[int]]:
-    """Bytes the project's images take: size times live locations, over those not deleted."""
-    i, at = tables.images.c, tables.image_locations.c
-    owned = i.owner.is_(None) if project is None else i.owner == project
-    return sa.select(sa.func.coalesce(sa.func.sum(i.size), 0)).where(
-        owned, i.deleted == sa.false(), at.image_id == i.id, at.deleted == sa.false()
-    )
-
-
-def _promised(project: str | None) -> sa.Select[tuple[int]]:
-    r = tables.reservations.c
-    return sa.select(sa.func.coalesce(sa.func.sum(r.amount), 0)).where(r.project == (project or ''))
+def check_change(riders: Iterable[Any], before: Image, after: Image) -> None:
+    """Whether an image may become so, before anything is written. `LimitExceeded`."""
+    for rider in riders:
+        if isinstance(rider, ImageLimits):
+            rider.check_change(before, after)

@@ -282,17 +282,35 @@ reservations = sa.Table(
     Column('serial', _Serial, nullable=False),
     Column('project', String(255), nullable=False),
     Column('amount', BigInteger, nullable=False),
+    Column('counter', String(20), nullable=False, server_default='size'),  # size or staged
     Index('gl_reservations_serial', 'serial'),
     Index('gl_reservations_project', 'project'),
     **_MYSQL,
 )
 
-#: One row a project: whoever counts its usage holds it until the end of the transaction.
+#: One row a project: what it uses, and what uploads under way have been promised. Whoever counts
+#: holds it until the end of the transaction (`glance_lite.db.usage`).
 usage = sa.Table(
     'gl_usage',
     own,
     Column('project', String(255), primary_key=True),
+    # raised by versions that count nothing, when they reserve something
     Column('changes', BigInteger, nullable=False),
+    *(
+        Column(name, BigInteger, nullable=False, server_default='0')
+        for name in (
+            'size',  # bytes
+            'images',
+            'uploading',
+            'staged',  # bytes
+            'reserved_size',
+            'reserved_staged',
+            'known_changes',  # what `changes` was when this was counted
+        )
+    ),
+    Column('counted_at', DateTime),  # when the images were last looked at; NULL: never
+    Column('watermark', DateTime),  # what of the images changed since then ...
+    Column('recent', String(64)),  # ... has this digest
     **_MYSQL,
 )
 
@@ -348,6 +366,8 @@ INDEXES: dict[str, tuple[str, tuple[str, ...]]] = {
         ('deleted', 'owner', 'os_hidden', 'created_at', 'id', 'visibility'),
     ),
     'gl_image_members_member': ('image_members', ('member', 'deleted', 'status', 'image_id')),
+    # not for lists: what of a project has changed lately
+    'gl_images_changed': ('images', ('owner', 'updated_at')),
 }
 
 _BEHIND = ('os_hidden', 'created_at', 'id', 'owner', 'visibility')

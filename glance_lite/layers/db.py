@@ -24,6 +24,7 @@ from glance_lite.db import (
     removals,
     rows,
     sweeps,
+    usage,
 )
 from glance_lite.db import (
     tasks as task_rows,
@@ -46,6 +47,7 @@ if TYPE_CHECKING:
         Changes,
         Digests,
         Image,
+        LimitUsage,
         Location,
         Member,
         NewLocation,
@@ -54,6 +56,7 @@ if TYPE_CHECKING:
         Query,
         Relocation,
         Stored,
+        Usage,
     )
     from glance_lite.notify.events import Notice, Outbox, Sending
     from glance_lite.stream import Upload
@@ -145,6 +148,14 @@ class Database(Layer):
     def remove_member(self, ctx: RequestContext, image_id: str, member_id: str) -> Member:
         return self._write(ctx, members.remove_member, ctx, image_id, member_id)
 
+    # --- what projects use
+
+    def list_usage(self, ctx: RequestContext) -> tuple[LimitUsage, ...]:
+        return ()
+
+    def count_usage(self, ctx: RequestContext, project: str | None) -> Usage:
+        return self.database.read(lambda connection: usage.read(connection, project))
+
     # --- tasks, and who is let in
 
     def create_task(self, ctx: RequestContext, task: NewTask) -> Task:
@@ -172,6 +183,9 @@ class Database(Layer):
         self, ctx: RequestContext, image_id: str, source: Upload, store: str | None
     ) -> Operation:
         return self._write(ctx, operations.claim_upload, ctx, self.process, image_id, source, store)
+
+    def extend_upload(self, ctx: RequestContext, claim: Operation, source: Upload) -> int | None:
+        return self._write(ctx, operations.extend_upload, claim, source)
 
     def confirm_upload(self, ctx: RequestContext, claim: Operation, source: Upload) -> None:
         self._write(ctx, operations.confirm_upload, claim, source)

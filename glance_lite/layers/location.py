@@ -92,6 +92,8 @@ class Locations(Layer):
                 lambda: self.next.confirm_upload(ctx, claim, source),
                 self._checksum,
                 self._signatures.verifier(ctx, claim.image),
+                claim.room,
+                lambda: self.next.extend_upload(ctx, claim, source),
             )
             stored = self._gateway.put(store_id, claim.name, _spare(claim), source)
             return self.next.commit_upload(ctx, claim, source, stored)

@@ -35,6 +35,7 @@ from glance_lite.model import (
     Changes,
     Digests,
     Image,
+    LimitUsage,
     Location,
     Member,
     NewLocation,
@@ -45,6 +46,7 @@ from glance_lite.model import (
     Relocation,
     Stored,
     StoreInfo,
+    Usage,
     Wanted,
 )
 from glance_lite.notify.events import Outbox, Sending
@@ -246,6 +248,9 @@ ANSWERS: dict[str, Callable[[str, RequestContext, dict[str, Any]], Any]] = {
     'bool | None': lambda name, ctx, asked: True,
     'tuple[Notice, ...] | None': lambda name, ctx, asked: (),
     'Outbox': lambda name, ctx, asked: Outbox(0, None, 0, None),
+    'tuple[LimitUsage, ...]': lambda name, ctx, asked: (LimitUsage('image_count_total', 5, 1),),
+    'Usage': lambda name, ctx, asked: Usage(len(DATA), 1),
+    'int | None': lambda name, ctx, asked: None,
     **metadefs.ANSWERS,
 }
 
@@ -272,6 +277,9 @@ TYPES: dict[str, type | tuple[type, ...]] = {
     'bool | None': (bool, type(None)),
     'tuple[Notice, ...] | None': (tuple, type(None)),
     'Outbox': Outbox,
+    'tuple[LimitUsage, ...]': tuple,
+    'Usage': Usage,
+    'int | None': (int, type(None)),
     **metadefs.TYPES,
 }
 
@@ -291,6 +299,7 @@ def _claim(image_id: str) -> Operation:
 ARGUMENTS: dict[str, Callable[[str], Any]] = {
     'image_id': lambda image_id: image_id,
     'member_id': lambda image_id: 'beta',
+    'project': lambda image_id: 'alpha',
     'location_id': lambda image_id: 7,
     'status': lambda image_id: 'accepted',
     'active': lambda image_id: True,

@@ -2,7 +2,8 @@
 """Fixtures that give a test a database on each of the three engines.
 
 `empty_url`: an empty database, this test's own. `database_url`: one that has been set up and
-holds no rows, reused by the tests of a worker. `db`: the ``db`` layer on it, started.
+holds no rows, reused by the tests of a worker. `db`: the ``db`` layer on it, started; `counting`:
+the same where projects have limits.
 `statements`: what is sent to the database inside a ``with``.
 """
 
@@ -19,6 +20,7 @@ import sqlalchemy as sa
 from oslo_config import cfg
 
 from glance_lite.conf import database as database_options
+from glance_lite.conf import quota as quota_options
 from glance_lite.conf import tasks as task_options
 from glance_lite.context import RequestContext
 from glance_lite.db import admin, tables
@@ -39,12 +41,17 @@ def pytest_unconfigure(config):
         databases.end()
 
 
-def make_conf(url: str, **options) -> cfg.ConfigOpts:
-    """A configuration with ``[database]`` and ``[task]`` only."""
+def make_conf(url: str, storage: str = '0', **options) -> cfg.ConfigOpts:
+    """A configuration with ``[database]``, ``[task]`` and limits only.
+
+    `storage` is ``user_storage_quota``; the `options` are those of ``[database]``.
+    """
     conf = cfg.ConfigOpts()
+    conf.register_opts(quota_options.OPTIONS['DEFAULT'])
     conf.register_opts(database_options.OPTIONS['database'], group='database')
     conf.register_opts(task_options.OPTIONS['task'], group='task')
     conf([], default_config_files=[], default_config_dirs=[])
+    conf.set_override('user_storage_quota', storage)
     for name, value in {'connection': url, **options}.items():
         conf.set_override(name, value, group='database')
     return conf
@@ -108,6 +115,14 @@ def database_url(engine_name, _synced):
 @pytest.fixture
 def db(database_url):
     layer = make_layer(database_url)
+    yield layer
+    layer.stop()
+
+
+@pytest.fixture
+def counting(database_url):
+    """As `db`, for a service that has limits: what projects use is counted."""
+    layer = make_layer(database_url, storage='1TB')
     yield layer
     layer.stop()
 

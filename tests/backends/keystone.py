@@ -175,8 +175,10 @@ def _lay_out(url: str) -> dict[str, Any]:
     for name in ('service', 'operator'):
         if name not in roles:
             roles[name] = identity.create_role(name=name).id
-    # What the documentation says is enough.
+    # What the documentation says is enough: for tokens, and for limits.
     identity.assign_project_role_to_user(project.id, user.id, roles['service'])
+    path = f'{url}/system/users/{user.id}/roles/{roles["reader"]}'
+    cloud.admin.session.put(path).raise_for_status()
     services = {service.type: service.id for service in identity.services()}
     image = identity.create_service(name='glance', type='image')
     return {
@@ -291,15 +293,56 @@ class Region:
     cloud: Cloud
     name: str
 
-    def add(self, service: str, url: str) -> None:
-        for interface in ('public', 'internal', 'admin'):
+    def add(self, service: str, url: str) -> str:
+        """Id of the public one of the endpoints."""
+        ids = [
             self.cloud.admin.identity.create_endpoint(
                 service_id=service, interface=interface, region_id=self.name, url=url
+            ).id
+            for interface in ('public', 'internal', 'admin')
+        ]
+        return str(ids[0])
+
+    def serves(self, url: str) -> str:
+        """The Image service of this region is at `url`; id of its public endpoint."""
+        return self.add(self.cloud.image_service, url)
+
+    def register(self, **limits: int) -> None:
+        """What each project may use in this region, unless it has limits of its own."""
+        for name, limit in limits.items():
+            self.cloud.admin.identity.create_registered_limit(
+                service_id=self.cloud.image_service,
+                region_id=self.name,
+                resource_name=name,
+                default_limit=limit,
             )
 
-    def serves(self, url: str) -> None:
-        """The Image service of this region is at `url`."""
-        self.add(self.cloud.image_service, url)
+    def limit(self, project_id: str, **limits: int) -> None:
+        """Limits of one project; those must be registered."""
+        for name, limit in limits.items():
+            self.cloud.admin.identity.create_limit(
+                service_id=self.cloud.image_service,
+                region_id=self.name,
+                project_id=project_id,
+                resource_name=name,
+                resource_limit=limit,
+            )
+
+    def oslo_limit(self, endpoint_id: str, auth_url: str | None = None, **more: object) -> str:
+        """``[oslo_limit]`` of the Image service."""
+        options: dict[str, object] = {
+            'auth_url': auth_url or self.cloud.url,
+            'auth_type': 'password',
+            'username': 'glance',
+            'password': PASSWORD,
+            'system_scope': 'all',
+            'user_domain_id': 'default',
+            'endpoint_id': endpoint_id,
+            'region_name': self.name,
+            **more,
+        }
+        lines = [f'{name} = {value}' for name, value in options.items()]
+        return '\n'.join(['[oslo_limit]', *lines, ''])
 
     def project(self, name: str) -> tuple[str, str]:
         """A new project; its name, which `name` is the beginning of, and its id."""

@@ -15,6 +15,7 @@ import types
 import uuid
 
 import pytest
+from oslo_config import cfg
 
 from glance_lite.db import admin
 from glance_lite.errors import Forbidden, Invalid
@@ -34,6 +35,7 @@ from glance_lite.testing.faults import Faults
 from glance_lite.testing.layers import DATA, LayerConformance, caller, make_parts, make_upload
 from glance_lite.testing.metadefs import make_namespace
 from tests import signing
+from tests.backends import keystone
 from tests.backends.fixtures import make_conf
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -115,6 +117,37 @@ class TestPolicyOfAnOperator(LayerConformance):
 class TestQuota(LayerConformance):
     layer = Quota
     configuration = '[DEFAULT]\nuser_storage_quota = 1GB\n'
+
+
+UNIFIED = """
+[DEFAULT]
+use_keystone_limits = true
+image_size_cap = 1000000000
+image_property_quota = 20
+image_tag_quota = 20
+image_member_quota = 20
+image_location_quota = 20
+"""
+
+
+class TestUnifiedQuota(LayerConformance):
+    """With all of it configured, the limits of a real Keystone included."""
+
+    layer = Quota
+
+    @pytest.fixture
+    def parts(self, tmp_path):
+        region = keystone.cloud().region()
+        names = ('image_size_total', 'image_stage_total')
+        region.register(**dict.fromkeys(names, 1000), image_count_total=50, image_count_uploading=9)
+        file = tmp_path / 'oslo_limit.conf'
+        file.write_text(region.oslo_limit(region.serves('http://image.example/')))
+        # oslo.limit reads no other one.
+        cfg.CONF(['--config-file', str(file)], project='glance', default_config_files=[])
+        try:
+            yield make_parts(tmp_path, UNIFIED + file.read_text())
+        finally:
+            cfg.CONF.reset()
 
 
 class TestLocation(LayerConformance):

@@ -22,6 +22,7 @@ import sqlalchemy as sa
 from glance_lite.db import tables
 from glance_lite.model import FAILED_UPLOAD
 from tests.backends import databases
+from tests.faults.traces import miscounted
 from tests.peers import glance33
 from tests.servers import processes
 from tests.servers.processes import until
@@ -51,6 +52,7 @@ class Rows:
     """What is in the database, past every server."""
 
     def __init__(self, url: str) -> None:
+        self._url = url
         self._engine = sa.create_engine(url, poolclass=sa.pool.NullPool)
 
     def all(self, table: sa.Table, *where) -> list[sa.Row]:
@@ -74,7 +76,8 @@ class Rows:
         there = {str(path) for path in server.files()}
         if wanted != there:
             return f'orphans {there - wanted}, lost {wanted - there}'
-        return ''
+        wrong = miscounted(self._url)
+        return f'counted wrong: {wrong}' if wrong else ''
 
     def wait_until_clean(self, server: processes.Server) -> float:
         """How many seconds it took."""

@@ -21,10 +21,11 @@ import requests
 import sqlalchemy as sa
 
 from glance_lite.db import tables
+from glance_lite.db.riders import STEP
 from glance_lite.db.sweeps import GIVEN_UP
 from glance_lite.operations import OPERATIONS
 from tests.backends import databases
-from tests.faults.traces import Left, look
+from tests.faults.traces import Left, look, miscounted
 from tests.servers import processes
 from tests.servers.processes import alive, until
 from tests.servers.test_servers import MIB, Caller, noise
@@ -78,6 +79,7 @@ class Scene:
             lambda: self.look(image_id) == wanted,
             f'{wanted}, but it is {self.look(image_id)}',
         )
+        assert miscounted(self.database) == {}
 
     def look(self, image_id: str) -> Left:
         return look(self.database, self.server.settings.directory, image_id)
@@ -143,6 +145,17 @@ def test_upload(point, left, engine, tmp_path):
         image_id = made.alpha.create()
         made.die(lambda: made.alpha.upload(image_id, DATA))
         assert made.look(image_id) == left
+        made.go_on(image_id)
+
+
+@pytest.mark.parametrize('engine', ENGINES)
+@pytest.mark.parametrize('point', ['before extend_upload', 'after extend_upload'])
+def test_upload_of_unknown_size(point, engine, tmp_path):
+    """Which needs more than was reserved at first."""
+    with scene(tmp_path, engine, f'{point} 1 kill') as made:
+        image_id = made.alpha.create()
+        made.die(lambda: made.alpha.upload(image_id, iter([bytes(MIB)] * (STEP // MIB + 1))))
+        assert dataclasses.replace(made.look(image_id), files=0) == SAVING
         made.go_on(image_id)
 
 
@@ -230,6 +243,7 @@ def copied(made: Scene) -> str:
         values['meta_data'] = json.dumps({'store': 'cheap'})
         connection.execute(sa.insert(table).values(**values))
     engine.dispose()
+    made.server.settings.manage('quota', 'recount', '--fix')
     return image_id
 
 

@@ -8,7 +8,7 @@ import pathlib
 
 import sqlalchemy as sa
 
-from glance_lite.db import tables
+from glance_lite.db import tables, usage
 from glance_lite.model import FAILED_UPLOAD
 
 #: Stores of the tests lie in directories of these names.
@@ -57,6 +57,21 @@ def look(url: str, directory: pathlib.Path, image_id: str) -> Left:
                 ask(sa.select(sa.func.count()).select_from(tables.reservations)).scalar_one(),
                 len(files(directory, image_id)),
             )
+    finally:
+        engine.dispose()
+
+
+def miscounted(url: str) -> dict[str | None, dict[str, tuple[int, int]]]:
+    """Project -> counter -> what its row says and what there is, where they differ."""
+    engine = sa.create_engine(url, poolclass=sa.pool.NullPool)
+    try:
+        with engine.connect() as connection:
+            found = {
+                project: usage.compare(connection, project, fix=False)
+                for project in usage.projects(connection)
+            }
+            connection.rollback()
+            return {project: wrong for project, wrong in found.items() if wrong}
     finally:
         engine.dispose()
 

@@ -3,6 +3,7 @@ from __future__ import annotations
 
 import os
 import pathlib
+import sqlite3
 import subprocess
 import sys
 
@@ -99,6 +100,51 @@ def test_pipeline_show(conf):
     assert lines['claim_upload'] == 'db (between layers)'
 
 
+def test_quota_recount(conf):
+    """What somebody has written past the counters."""
+    conf.write_text(conf.read_text().replace('[DEFAULT]', '[DEFAULT]\nuser_storage_quota = 1GB'))
+    manage(conf, 'db', 'sync')
+    assert manage(conf, 'quota', 'recount')[:2] == (0, '0 projects counted, 0 wrong\n')
+    connection = sqlite3.connect(conf.parent / 'glance.sqlite')
+    with connection:
+        for number, owner in enumerate(('alpha', 'alpha', 'beta')):
+            connection.execute(
+                'INSERT INTO images (id, status, created_at, deleted, min_disk, min_ram, owner) '
+                "VALUES (?, 'queued', '2026-01-01', 0, 0, 0, ?)",
+                (str(number), owner),
+            )
+    # Nobody has counted them yet, which is no mistake.
+    assert manage(conf, 'quota', 'recount')[:2] == (0, '2 projects counted, 0 wrong\n')
+    assert manage(conf, 'quota', 'recount', '--fix')[:2] == (0, '2 projects counted, 0 put right\n')
+    with connection:
+        connection.execute("UPDATE images SET owner = 'beta' WHERE id = '0'")
+    code, out, _ = manage(conf, 'quota', 'recount')
+    assert code == 1
+    assert out == (
+        'alpha  images: 2, but there are 1\nbeta  images: 1, but there are 2\n'
+        '2 projects counted, 2 wrong\n'
+    )
+    code, out, _ = manage(conf, 'quota', 'recount', '--project', 'beta', '--fix')
+    assert (code, out.splitlines()[-1]) == (0, '1 projects counted, 1 put right')
+    assert manage(conf, 'quota', 'recount', '--project', 'beta')[0] == 0
+    assert manage(conf, 'quota', 'recount')[0] == 1
+
+
+def test_quota_recount_shows_how_far_it_is(conf):
+    manage(conf, 'db', 'sync')
+    connection = sqlite3.connect(conf.parent / 'glance.sqlite')
+    with connection:
+        connection.execute("INSERT INTO gl_usage (project, changes) VALUES ('alpha', 0)")
+    ours, its = os.openpty()
+    command = [MANAGE, '--config-file', conf, 'quota', 'recount']
+    done = subprocess.run(command, stderr=its, stdout=subprocess.PIPE)
+    os.close(its)
+    shown = os.read(ours, 10000).decode()
+    os.close(ours)
+    assert done.returncode == 0
+    assert '0/1' in shown and f'[{"#" * 40}] 1/1' in shown
+
+
 @pytest.mark.parametrize('arguments', [(), ('db',), ('db', 'nosuch'), ('pipeline',)])
 def test_incomplete_commands_say_what_there_is(conf, arguments):
     code, _, err = manage(conf, *arguments)
@@ -106,7 +152,12 @@ def test_incomplete_commands_say_what_there_is(conf, arguments):
 
 
 def test_help(conf):
-    for arguments in (('--help',), ('db', '--help'), ('db', 'purge', '--help')):
+    for arguments in (
+        ('--help',),
+        ('db', '--help'),
+        ('db', 'purge', '--help'),
+        ('quota', 'recount', '--help'),
+    ):
         code, out, _ = manage(conf, *arguments)
         assert code == 0 and 'usage' in out
 

@@ -14,6 +14,8 @@ from glance_lite.api import http
 if TYPE_CHECKING:
     from oslo_config import cfg
 
+    from glance_lite.operations import Operations
+
 
 def import_methods(conf: cfg.ConfigOpts) -> tuple[str, ...]:
     """The configured import methods that this installation has a plug-in for."""
@@ -22,9 +24,10 @@ def import_methods(conf: cfg.ConfigOpts) -> tuple[str, ...]:
 
 
 class Info:
-    """Documents made once, at start."""
+    """What is told of the service itself is made once, at start."""
 
-    def __init__(self, methods: tuple[str, ...]) -> None:
+    def __init__(self, chain: Operations, methods: tuple[str, ...]) -> None:
+        self._chain = chain
         value = {
             'description': 'Import methods available.',
             'type': 'array',
@@ -36,5 +39,7 @@ class Info:
         return http.json_bytes(self._methods)
 
     def usage(self, request: webob.Request) -> webob.Response:
-        """What a project uses of its limits in Keystone: none, where there are none."""
-        return http.json_answer({'usage': {}})
+        """What a project uses of its limits in Keystone: nothing, where there are none."""
+        found = self._chain.list_usage(http.context(request))
+        told = {one.name: {'usage': one.usage, 'limit': one.limit} for one in found}
+        return http.json_answer({'usage': told})

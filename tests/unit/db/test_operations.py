@@ -8,7 +8,7 @@ import threading
 import pytest
 import sqlalchemy as sa
 
-from glance_lite.db import riders, sweeps
+from glance_lite.db import sweeps
 from glance_lite.errors import (
     Conflict,
     Forbidden,
@@ -287,8 +287,7 @@ def test_of_uploads_that_fit_singly_only_as_many_get_in_as_fit_together(db):
     refused = [result for result in results if isinstance(result, Exception)]
     assert all(isinstance(result, LimitExceeded) for result in refused), refused
     assert len(refused) == 4
-    reserved = db.database.read(lambda connection: riders.taken(connection, 'alpha'))
-    assert reserved == 8
+    assert [row['amount'] for row in rows(db, 'gl_reservations')] == [4, 4]
 
 
 # --- cost
