@@ -218,22 +218,34 @@ class Ceiling:
     limit: int
 
 
+def _check_count(what: str, count: int, limit: int) -> None:
+    if 0 <= limit < count:
+        raise LimitExceeded(f'An image may have {limit} {what} at most; this would make {count}')
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class MemberLimit:
+    """Rider of a new member: how many an image may have, fewer than 0 is any number."""
+
+    limit: int
+
+    def check(self, count: int) -> None:
+        """`LimitExceeded`: that is too many."""
+        _check_count('members', count, self.limit)
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class ImageLimits:
-    """Rider: how many of each an image may have; fewer than 0 is any number."""
+    """Rider of a change: how many of each an image may have; fewer than 0 is any number."""
 
     properties: int = -1
     tags: int = -1
-    members: int = -1
     locations: int = -1
 
     def check(self, what: str, count: int, before: int = 0) -> None:
         """`LimitExceeded`: that is too many, and more than there were."""
-        limit: int = getattr(self, what)
-        if count > before and 0 <= limit < count:
-            raise LimitExceeded(
-                f'An image may have {limit} {what} at most; this would make {count}'
-            )
+        if count > before:
+            _check_count(what, count, getattr(self, what))
 
     def check_change(self, before: Image, after: Image) -> None:
         """As `check` for properties, without those of the service, and tags."""

@@ -102,7 +102,7 @@ class UnifiedLimits:
         # The last ones are how it says what is wrong with its options, or with an answer.
         except (
             ClientException, SDKException, SessionInitError,
-            LookupError, TypeError, ValueError, NotImplementedError,
+            LookupError, TypeError, ValueError, RuntimeError,
         ) as ex:  # fmt: skip
             self._enforcer = None
             self._failed = time.monotonic()

@@ -80,7 +80,7 @@ def relocate(
         if not changes.fields:
             touch = sa.update(tables.images).where(images.id == image_id)
             connection.execute(touch.values(updated_at=now))
-    more = len(relocation.add) - len(relocation.drop)
+    more = len(relocation.add) - len(relocation.drop | relocation.remove)
     size = max(0, more) * (image.size or 0)
     riders.claim(connection, changes.riders, riders.Ride(image_id, None, size))
     loaded = rows.load(connection, image_id, None)

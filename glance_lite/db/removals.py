@@ -37,9 +37,8 @@ def claim_delete(
         raise Forbidden(f'The image {image_id} is protected')
     image_rows.check_transition(image.status, 'deleted')
     kept: dict[str, Any] = {'status': image.status, 'rows': {}}
-    now = rows.utcnow()
     with usage.counted(connection, image_id, image.owner):
-        _hide(connection, image, now, kept['rows'])
+        now = _hide(connection, image, kept['rows'])
     connection.execute(sa.delete(tables.failures).where(tables.failures.c.image_id == image_id))
     if imports.may_be_under_way(image):
         imports.cancel(connection, image, for_good=not image.locations)
@@ -53,10 +52,12 @@ def claim_delete(
     )
 
 
-def _hide(
-    connection: Connection, image: Image, now: datetime.datetime, kept: dict[str, list[int]]
-) -> None:
-    """All rows of the image become deleted; `kept` gets the ids of those that may come back."""
+def _hide(connection: Connection, image: Image, kept: dict[str, list[int]]) -> datetime.datetime:
+    """All rows of the image become deleted; `kept` gets the ids of those that may come back.
+
+    Gives the time that is in the rows.
+    """
+    now = rows.utcnow()
     gone: dict[str, Any] = {'deleted': True, 'deleted_at': now, 'updated_at': now}
     connection.execute(
         sa.update(tables.images).where(images.id == image.id).values(status='deleted', **gone)
@@ -73,6 +74,7 @@ def _hide(
             ids = connection.execute(sa.select(table.c.id).where(live)).scalars().all()
             kept[table.name] = list(ids)
         connection.execute(sa.update(table).where(live).values(**gone))
+    return now
 
 
 def claim_location(

@@ -19,7 +19,7 @@ from sqlalchemy.engine import Connection
 
 from glance_lite.db import outbox, tables, usage
 from glance_lite.errors import Gone, LimitExceeded
-from glance_lite.model import Ceiling, Image, ImageLimits, Reservation
+from glance_lite.model import Ceiling, Image, ImageLimits, MemberLimit, Reservation
 from glance_lite.notify.events import DONE, Event, Notice
 
 #: Bytes that are reserved at a time for an upload of unknown size.
@@ -172,19 +172,20 @@ def _look(connection: Connection, project: str | None) -> None:
 class Members(Handler):
     """How many members an image has. It is locked, and the new one is not there yet."""
 
-    def claim(self, connection: Connection, rider: ImageLimits, ride: Ride) -> None:
-        if rider.members >= 0:
+    def claim(self, connection: Connection, rider: MemberLimit, ride: Ride) -> None:
+        if rider.limit >= 0:
             m = tables.image_members.c
             live = sa.select(sa.func.count(m.id)).where(
                 m.image_id == ride.image_id, m.deleted == sa.false()
             )
-            rider.check('members', connection.execute(live).scalar_one() + 1)
+            rider.check(connection.execute(live).scalar_one() + 1)
 
 
 HANDLERS: dict[type, Handler] = {
     Reservation: Reservations(),
     Ceiling: Ceilings(),
-    ImageLimits: Members(),
+    MemberLimit: Members(),
+    ImageLimits: Handler(),  # `check_change` looks at them
 }
 
 

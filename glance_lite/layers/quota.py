@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from glance_lite.conf.quota import parse_size
 from glance_lite.layer import Layer, Parts
-from glance_lite.model import Ceiling, ImageLimits, LimitUsage, Reservation
+from glance_lite.model import Ceiling, ImageLimits, LimitUsage, MemberLimit, Reservation
 from glance_lite.unified_limits import UnifiedLimits
 
 if TYPE_CHECKING:
@@ -45,10 +45,10 @@ class Quota(Layer):
         self._size_cap: int = conf.image_size_cap
         self._storage = parse_size(conf.user_storage_quota)
         self._unified = UnifiedLimits(conf) if conf.use_keystone_limits else None
+        self._members = MemberLimit(conf.image_member_quota)
         self._image = ImageLimits(
             properties=conf.image_property_quota,
             tags=conf.image_tag_quota,
-            members=conf.image_member_quota,
             locations=conf.image_location_quota,
         )
 
@@ -93,9 +93,7 @@ class Quota(Layer):
         return changes if limit is None else changes.riding(Reservation(image.owner, None, limit))
 
     def add_member(self, ctx: RequestContext, image_id: str, member_id: str) -> Member:
-        if self._image.members < 0:
-            return self.next.add_member(ctx, image_id, member_id)
-        with ctx.riding(self._image):
+        with ctx.riding(self._members):
             return self.next.add_member(ctx, image_id, member_id)
 
     # --- data

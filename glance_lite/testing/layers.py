@@ -300,7 +300,6 @@ ARGUMENTS: dict[str, Callable[[str], Any]] = {
     'image_id': lambda image_id: image_id,
     'member_id': lambda image_id: 'beta',
     'project': lambda image_id: 'alpha',
-    'riders': lambda image_id: (),
     'location_id': lambda image_id: 7,
     'status': lambda image_id: 'accepted',
     'active': lambda image_id: True,

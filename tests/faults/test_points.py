@@ -243,6 +243,7 @@ def copied(made: Scene) -> str:
         values['meta_data'] = json.dumps({'store': 'cheap'})
         connection.execute(sa.insert(table).values(**values))
     engine.dispose()
+    made.server.settings.manage('quota', 'recount', '--fix')
     return image_id
 
 

@@ -18,6 +18,7 @@ from glance_lite.model import (
     Digests,
     ImageLimits,
     Location,
+    MemberLimit,
     NewLocation,
     Relocation,
     Reservation,
@@ -552,7 +553,7 @@ def test_as_many_members_as_the_limit(db):
 
     def add(number):
         ctx = context()
-        with ctx.riding(ImageLimits(members=3)):
+        with ctx.riding(MemberLimit(3)):
             return db.add_member(ctx, image.id, f'm{number}')
 
     results = at_once(8, add)

@@ -116,6 +116,7 @@ def test_an_image_has_no_more_members_than_the_limit(limited):
     limited.outer.add_member(owner(), image.id, 'gamma')
     members = limited.outer.list_members(owner(), image.id)
     assert [member.member_id for member in members] == ['gamma']
+    update(limited, image, add_tags=frozenset('a'))  # which adds no member
 
 
 @pytest.mark.parametrize('limit', [-1, 0])
