@@ -344,7 +344,7 @@ def _announce(connection: Connection, kept: str, image_id: str | None, when: str
     """Tell of the task, and of the image if there is one, by the events that ride in the note."""
     note = json.loads(kept)
     events = [Event(**one) for one in note.get('events', ())]
-    if not any(event.when == when for event in events):
+    if not riders.tells(events, when):
         return
     told: list[Any] = [task_rows.load(connection, note['task'])]
     if image_id is not None:

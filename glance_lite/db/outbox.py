@@ -31,6 +31,7 @@ EXPIRY = 20.0
 #: The one row of ``gl_outbox_sender``.
 _ROW = 1
 
+_INSERT = sa.insert(tables.outbox).values(at=db_now())
 _STATE = sa.select(*tables.outbox_sender.c, db_now().label('now')).where(sender.id == _ROW)
 _FIRST = sa.select(outbox.serial).order_by(outbox.serial).limit(1)
 
@@ -39,7 +40,7 @@ def write(connection: Connection, notices: Iterable[Notice]) -> None:
     """Put events in, in this order: one statement, none if there is nothing."""
     rows = [{'message': json.dumps(dict(notice.message))} for notice in notices]
     if rows:
-        connection.execute(sa.insert(tables.outbox).values(at=db_now()), rows)
+        connection.execute(_INSERT, rows)
 
 
 def is_ready(connection: Connection, sending: Sending) -> bool | None:

@@ -224,6 +224,11 @@ def announce(connection: Connection, riders: Iterable[Any], *values: Any, when: 
     outbox.write(connection, notices(riders, *values, when=when))
 
 
+def tells(riders: Iterable[Any], when: str) -> bool:
+    """Whether there are events whose moment this is: what they tell of may have to be read."""
+    return any(isinstance(rider, Event) and rider.when == when for rider in riders)
+
+
 def notices(riders: Iterable[Any], *values: Any, when: str = DONE) -> list[Notice]:
     """What the events among the riders tell of the values."""
     return [

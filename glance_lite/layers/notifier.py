@@ -121,6 +121,7 @@ class Notifier(MetadefNotifier):
             *self.events('image.prepare', when=CLAIMED, more=self._backend(store)),
             *self.events('image.upload', 'image.activate', 'image.update'),
             *self.events('image.upload', when=FAILED, priority=ERROR),
+            *self.events('image.update', when=FAILED),
         ):
             source.ride(rider)
         try:

@@ -15,7 +15,7 @@ import pytest
 import sqlalchemy as sa
 
 from glance_lite.api.app import Api
-from tests.api.harness import ADMIN, App
+from tests.api.harness import ADMIN, OCTETS, V21, App
 
 LAST_LAYER = 'glance_lite/layers/db.py'
 GATEWAY = 'glance_lite/gateway.py'
@@ -163,6 +163,56 @@ def test_patch_is_one_transaction(app):
     with statements(app) as seen:
         assert app.patch(app.image['id'], step).status == 200
     assert seen.commits == 1
+
+
+# --- events: what they cost those who want them, and nobody else
+
+
+@pytest.fixture(scope='module')
+def announcing(tmp_path_factory):
+    app = App(
+        tmp_path_factory.mktemp('events'), more='[oslo_messaging_notifications]\ndriver = log'
+    )
+    yield app
+    app.close()
+
+
+def lives(app):
+    """What each request of an image's life costs: name -> (statements, transactions)."""
+    found = {}
+
+    def step(name, method, path, status, body=None, **kwargs):
+        with statements(app) as seen:
+            answer = app.request(method, path, body, **kwargs)
+        assert answer.status == status, (name, answer)
+        found[name] = (len(seen.texts), seen.commits)
+        return answer
+
+    fields = {'disk_format': 'raw', 'container_format': 'bare'}
+    path = '/v2/images/' + step('create', 'POST', '/v2/images', 201, fields).json['id']
+    patch = [{'op': 'replace', 'path': '/name', 'value': 'new'}]
+    step('patch', 'PATCH', path, 200, patch, kind=V21)
+    step('tag', 'PUT', path + '/tags/x', 204)
+    step('upload', 'PUT', path + '/file', 204, b'data', kind=OCTETS)
+    step('show', 'GET', path, 200)
+    step('download', 'GET', path + '/file', 200)
+    step('member', 'POST', path + '/members', 200, {'member': 'beta'})
+    step('deactivate', 'POST', path + '/actions/deactivate', 204, **ADMIN)
+    step('delete', 'DELETE', path, 204, **ADMIN)
+    return found
+
+
+#: Statements that the events of a request cost: one for each transaction that has any.
+EVENTS = {
+    'create': 1, 'patch': 1, 'tag': 1, 'upload': 2, 'show': 0, 'download': 0, 'member': 1,
+    'deactivate': 1, 'delete': 1,
+}  # fmt: skip
+
+
+def test_events_cost_a_statement_and_no_transaction(app, announcing):
+    without, told = lives(app), lives(announcing)
+    assert {name: told[name][0] - without[name][0] for name in told} == EVENTS
+    assert {name: told[name][1] - without[name][1] for name in told} == dict.fromkeys(EVENTS, 0)
 
 
 # --- metadata definitions
