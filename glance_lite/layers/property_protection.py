@@ -125,20 +125,17 @@ class PropertyProtection(Layer):
 
     def _check(self, ctx: RequestContext, image: Image, changes: Changes) -> None:
         """What is there and unreadable is treated as missing, as far as it can be."""
-        rules = self._rules
-        assert rules is not None
-        for name in changes.touched:
-            there = name in image.properties
-            hidden = there and not rules.allowed(ctx, 'read', name)
-            if name in changes.require and (hidden or not there):
+        readable = self._readable(ctx)
+        seen = {name for name in changes.touched & image.properties.keys() if readable[name]}
+        for name in sorted(changes.touched & changes.require):
+            if name not in seen:
                 raise Conflict(f'The image has no property {name}')
+        for name in sorted(changes.touched):
             if name in changes.remove:
                 self._may(ctx, 'delete', name)
-            elif there and not hidden:
-                self._may(ctx, 'update', name)
             else:
-                self._may(ctx, 'create', name)
-            if hidden:
+                self._may(ctx, 'update' if name in seen else 'create', name)
+            if name in image.properties and name not in seen:
                 # Writing over what one cannot see would lose it for those who can.
                 raise Forbidden(f'Property {name} is protected')
 
