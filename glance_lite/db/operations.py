@@ -135,15 +135,12 @@ def claim_upload(
     if not image.disk_format or not image.container_format:
         raise Invalid('disk_format and container_format must be set before data is sent')
     size = {} if source.size is None else {'size': source.size}
-<<<<<<< HEAD
-    with usage.counted(connection, image_id, image.owner):
-        if not change_image(connection, image_id, 'queued', status='saving', **size):
-            raise Conflict('The image has just been changed by somebody else')
-=======
     now = rows.utcnow()
-    if not change_image(connection, image_id, 'queued', status='saving', updated_at=now, **size):
-        raise Conflict('The image has just been changed by somebody else')
->>>>>>> outbox
+    with usage.counted(connection, image_id, image.owner):
+        if not change_image(
+            connection, image_id, 'queued', status='saving', updated_at=now, **size
+        ):
+            raise Conflict('The image has just been changed by somebody else')
     serial = insert(connection, ctx, process, image_id, kind='upload', store=store)
     name = image_id
     # Whoever was swept may wake up and write under the old name, and as long as there is a row
@@ -153,21 +150,14 @@ def claim_upload(
         connection.execute(
             sa.update(tables.operations).where(operations.serial == serial).values(name=name)
         )
-<<<<<<< HEAD
-    if FAILED_UPLOAD in image.properties:
-        image_rows.remove_properties(connection, image_id, [FAILED_UPLOAD], rows.utcnow())
-    room = riders.claim(connection, source.riders, riders.Ride(image_id, serial))
-    claimed = image.replace(status='saving', **size)
-=======
     properties = dict(image.properties)
     if FAILED_UPLOAD in properties:
         del properties[FAILED_UPLOAD]
         image_rows.remove_properties(connection, image_id, [FAILED_UPLOAD], now)
-    riders.claim(connection, source.riders, riders.Ride(image_id, serial))
+    room = riders.claim(connection, source.riders, riders.Ride(image_id, serial))
     claimed = image.replace(
         status='saving', updated_at=now.replace(microsecond=0), properties=properties, **size
     )
->>>>>>> outbox
     riders.announce(connection, source.riders, claimed, when=CLAIMED)
     return Operation(serial, image_id, name, claimed, store=store, room=room)
 
