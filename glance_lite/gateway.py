@@ -12,13 +12,13 @@ import contextlib
 import dataclasses
 import functools
 import logging
-from collections.abc import Callable, Container, Iterator, Mapping
+from collections.abc import Callable, Container, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import TypeVar
 
 from oslo_config import cfg
 
-from glance_lite import concurrency, store_config, stream
+from glance_lite import concurrency, store_config, strategies, stream
 from glance_lite.errors import (
     GlanceLiteError,
     Invalid,
@@ -130,6 +130,7 @@ class Gateway:
             }
         )
         self.default = next(store.id for store in self.stores.values() if store.default)
+        self._rank = strategies.load(conf, self.stores).rank
 
     def start(self) -> None:
         """Start every driver. Raises `BadStoreConfiguration`."""
@@ -326,21 +327,23 @@ class Gateway:
 
     # --- out
 
-    def order(self, image: Image, prefer: tuple[str, ...] = ()) -> list[Location]:
-        """Locations in the order they are tried: preferred stores, then by weight."""
+    def order(
+        self, locations: Sequence[Location], prefer: tuple[str, ...] = ()
+    ) -> Sequence[Location]:
+        """In the order in which they are tried and shown: preferred stores, then the strategy's."""
         for store_id in prefer:
             self.named(store_id)
-
-        def rank(location: Location) -> tuple[int, int]:
-            store = self.stores.get(location.store or '')
-            first = prefer.index(location.store) if location.store in prefer else len(prefer)
-            return first, -(store.weight if store else 0)
-
-        return sorted(image.locations, key=rank)
+        if len(locations) < 2:
+            return locations  # PERF: nearly all images have one
+        ordered = sorted(locations, key=self._rank)
+        if prefer:
+            places = {store_id: place for place, store_id in enumerate(reversed(prefer), 1)}
+            ordered.sort(key=lambda location: -places.get(location.store or '', 0))
+        return ordered
 
     def open(self, image: Image, wanted: Wanted) -> Download:
         """The data of an image, or the range that is wanted of it."""
-        locations = self.order(image, wanted.prefer)
+        locations = self.order(image.locations, wanted.prefer)
         if not locations:
             return Download(image, iter(()), None)
         total = image.size if image.size is not None else self._size(locations)
@@ -350,7 +353,7 @@ class Gateway:
         reader = Reader(self, image, locations, total, offset, length)
         return Download(image, reader, total, offset, length, partial, reader.sendfile)
 
-    def _size(self, locations: list[Location]) -> int:
+    def _size(self, locations: Sequence[Location]) -> int:
         store = self.find(locations[0])
         return store.run(lambda: store.driver.size(store.driver.parse(locations[0].url)))
 
@@ -387,7 +390,7 @@ class Reader:
         self,
         gateway: Gateway,
         image: Image,
-        locations: list[Location],
+        locations: Sequence[Location],
         total: int,
         offset: int,
         length: int,

@@ -149,7 +149,7 @@ class LocationStep:
 class Relocation:
     """What is to become of an image's locations, worked out on those it had."""
 
-    #: ids of the locations on which it was worked out; `Conflict` if there are others by now
+    #: ids, ascending, of those locations; `Conflict` if there are others by now
     expected: tuple[int, ...]
     #: rows to write, in order; their ids are 0
     add: tuple[Location, ...] = ()

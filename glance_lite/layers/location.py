@@ -173,7 +173,7 @@ class Locations(Layer):
     # --- data that lies somewhere already
 
     def get_locations(self, ctx: RequestContext, image_id: str) -> tuple[Location, ...]:
-        return self.next.peek(ctx, image_id).locations
+        return tuple(self._gateway.order(self.next.peek(ctx, image_id).locations))
 
     def update_image(self, ctx: RequestContext, image_id: str, changes: Changes) -> Image:
         if not changes.locations:
@@ -182,7 +182,9 @@ class Locations(Layer):
         image = self.next.peek(ctx, image_id)
         steps = [registration.resolve_step(image, step) for step in changes.locations]
         formats = {name: changes.fields[name] for name in FORMATS if name in changes.fields}
-        planned = plan(image.replace(**formats), steps, self._algorithm)
+        # Positions are meant in the order that is shown.
+        shown = tuple(self._gateway.order(image.locations))
+        planned = plan(image.replace(locations=shown, **formats), steps, self._algorithm)
         for new in planned.unknown:
             self._check_whose(ctx, image, new.url)
             registration.check_reachable(new.url)
