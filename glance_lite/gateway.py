@@ -30,7 +30,7 @@ from glance_lite.errors import (
     Unavailable,
 )
 from glance_lite.guarded import Guard
-from glance_lite.model import Image, Location, Stored, StoreInfo, Wanted
+from glance_lite.model import UNREADABLE, Image, Location, Stored, StoreInfo, Wanted
 from glance_lite.store import Cap, StoreDriver
 from glance_lite.stream import Download, Upload
 
@@ -179,6 +179,8 @@ class Gateway:
 
     def find(self, location: Location) -> Store:
         """The store that holds a location. `StoreError` when it is not configured any more."""
+        if location.url == UNREADABLE:
+            raise StoreUnavailable('The location of the data cannot be decrypted')
         if location.store is not None and location.store in self.stores:
             return self.stores[location.store]
         scheme = location.url.partition(':')[0]

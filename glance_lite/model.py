@@ -52,6 +52,10 @@ RESERVED_PREFIX = 'os_glance'
 FAILED_UPLOAD = f'{RESERVED_PREFIX}_failed_upload'
 
 
+#: Stands for the url of a location that the database has encrypted with a key we do not have.
+UNREADABLE = 'unreadable:'
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Location:
     """Where the data of an image is."""

@@ -20,7 +20,7 @@ from sqlalchemy.engine import Connection
 from glance_lite.context import RequestContext
 from glance_lite.db import images as image_rows
 from glance_lite.db import operations as protocol
-from glance_lite.db import riders, rows, tables
+from glance_lite.db import riders, rows, sealing, tables
 from glance_lite.errors import Conflict, Gone, Invalid
 from glance_lite.guarded import redact
 from glance_lite.model import (
@@ -68,6 +68,7 @@ def relocate(
     before = rows.fetch_locked(connection, ctx, image_id)
     if tuple(found.id for found in before.locations) != relocation.expected:
         raise Conflict('The locations of the image have just been changed by somebody else')
+    sealing.check_readable(found for found in before.locations if found.id in relocation.drop)
     image = image_rows.update(connection, ctx, image_id, changes)
     more = len(relocation.add) - len(relocation.drop)
     if more > 0:
@@ -99,7 +100,7 @@ def _insert_row(
     connection.execute(
         sa.insert(tables.image_locations).values(
             image_id=image_id,
-            value=url,
+            value=sealing.seal(connection, url),
             meta_data=json.dumps(dict(metadata)),
             status='active',
             created_at=now,
@@ -139,7 +140,7 @@ def claim(
     if FAILED_UPLOAD in image.properties:
         image_rows.remove_properties(connection, image_id, [FAILED_UPLOAD], rows.utcnow())
     kept = {
-        'url': new.url,
+        'url': sealing.seal(connection, new.url),
         'metadata': dict(new.metadata),
         'validation': dict(new.validation),
         'riders': [dataclasses.asdict(one) for one in new.riders if isinstance(one, Reservation)],
@@ -181,7 +182,7 @@ def take(connection: Connection, process: Process) -> Operation | None:
             protocol.end(connection, taken)
             continue
         _begin_task(connection, row.kept)
-        return dataclasses.replace(taken, image=loaded[0], new=_noted(row.kept))
+        return dataclasses.replace(taken, image=loaded[0], new=_noted(connection, row.kept))
     return None
 
 
@@ -193,10 +194,11 @@ def wait_again(connection: Connection, found: Operation) -> None:
     connection.execute(back.values(state=WAITING, heartbeat=protocol.db_now()))
 
 
-def _noted(kept: str) -> NewLocation:
+def _noted(connection: Connection, kept: str) -> NewLocation:
     note = json.loads(kept)
     riding = tuple(Reservation(**one) for one in note['riders'])
-    return NewLocation(note['url'], note['metadata'], note['validation'], riding)
+    url = sealing.unseal(connection, note['url'])
+    return NewLocation(url, note['metadata'], note['validation'], riding)
 
 
 def _kept(connection: Connection, taken: Operation) -> str:

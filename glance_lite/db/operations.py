@@ -22,7 +22,7 @@ from sqlalchemy.sql.functions import GenericFunction
 
 from glance_lite.context import RequestContext
 from glance_lite.db import images as image_rows
-from glance_lite.db import riders, rows, tables
+from glance_lite.db import riders, rows, sealing, tables
 from glance_lite.errors import Conflict, Gone, ImageNotFound, Invalid
 from glance_lite.model import FAILED_UPLOAD, Image, Location, Operation, Stored
 from glance_lite.process import Process
@@ -118,8 +118,14 @@ def note_removal(
     kept: dict[str, Any],
 ) -> Operation:
     """An operation row that keeps what is to be removed, beside what `kept` says."""
+    sealing.check_readable(removed)
     kept['locations'] = [
-        {'id': found.id, 'url': found.url, 'metadata': dict(found.metadata)} for found in removed
+        {
+            'id': found.id,
+            'url': sealing.seal(connection, found.url),
+            'metadata': dict(found.metadata),
+        }
+        for found in removed
     ]
     serial = insert(connection, ctx, process, image.id, kind=kind, kept=json.dumps(kept))
     return Operation(serial, image.id, image.id, image, removed, kind=kind)
@@ -207,7 +213,7 @@ def commit_upload(connection: Connection, claim: Operation, stored: Stored) -> I
     connection.execute(
         sa.insert(tables.image_locations).values(
             image_id=image_id,
-            value=stored.url,
+            value=sealing.seal(connection, stored.url),
             meta_data=json.dumps(metadata),
             status='active',
             created_at=now,

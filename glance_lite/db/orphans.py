@@ -8,7 +8,7 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from glance_lite.db import rows, tables
+from glance_lite.db import rows, sealing, tables
 from glance_lite.model import Location
 
 images = tables.images.c
@@ -30,10 +30,18 @@ def list_locations(connection: Connection, after: int, count: int) -> tuple[Loca
         .order_by(locations.id)
         .limit(count)
     )
-    return tuple(
-        Location(row.id, row.value, rows.metadata(row.meta_data), row.status)
+    found = tuple(
+        Location(
+            row.id,
+            sealing.unseal(connection, row.value),
+            rows.metadata(row.meta_data),
+            row.status,
+        )
         for row in connection.execute(wanted)
     )
+    # What cannot be read would be taken for data that nobody wants.
+    sealing.check_readable(found)
+    return found
 
 
 def find_vanished(connection: Connection, image_ids: Sequence[str]) -> frozenset[str]:

@@ -14,7 +14,7 @@ from sqlalchemy.engine import Connection
 
 from glance_lite.context import RequestContext
 from glance_lite.db import images as image_rows
-from glance_lite.db import imports, operations, rows, tables
+from glance_lite.db import imports, operations, rows, sealing, tables
 from glance_lite.errors import Conflict, Forbidden, NotFound
 from glance_lite.model import Location, Operation
 from glance_lite.process import Process
@@ -87,10 +87,10 @@ def claim_location(
     return operations.note_removal(connection, ctx, process, image, chosen, 'location', {})
 
 
-def noted(kept: str) -> tuple[Location, ...]:
+def noted(connection: Connection, kept: str) -> tuple[Location, ...]:
     """The locations whose bytes are to go, from the note of a claim."""
     return tuple(
-        Location(found['id'], found['url'], found['metadata'])
+        Location(found['id'], sealing.unseal(connection, found['url']), found['metadata'])
         for found in json.loads(kept)['locations']
     )
 

@@ -100,7 +100,7 @@ def take_over(connection: Connection, here: Process, found: Operation) -> Operat
         return None
     if left.kind != 'upload':
         kept = sa.select(operations.kept).where(operations.serial == left.serial)
-        noted = removals.noted(connection.execute(kept).scalar_one())
+        noted = removals.noted(connection, connection.execute(kept).scalar_one())
         return dataclasses.replace(left, locations=noted)
     if running:
         protocol.give_back(connection, left, GIVEN_UP)

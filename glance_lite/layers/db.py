@@ -22,6 +22,7 @@ from glance_lite.db import (
     orphans,
     removals,
     rows,
+    sealing,
     sweeps,
 )
 from glance_lite.db import (
@@ -69,6 +70,7 @@ class Database(Layer):
 
     def __init__(self, parts: Parts) -> None:
         engine.database_url(parts.conf)  # a bad url stops the start
+        sealing.key_of(parts.conf)  # and so does a bad key
         self._conf = parts.conf
 
     def start(self) -> None:
