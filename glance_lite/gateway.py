@@ -12,7 +12,7 @@ import contextlib
 import dataclasses
 import functools
 import logging
-from collections.abc import Callable, Container, Iterator, Mapping, Sequence
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import TypeVar
 
@@ -201,6 +201,27 @@ class Gateway:
                     store.run(functools.partial(store.driver.parse, url))
                     return store
         return None
+
+    # --- who reads, where the store itself decides
+
+    @property
+    def has_acls(self) -> bool:
+        """Whether there is such a store."""
+        return any(Cap.ACL in store.driver.caps for store in self.stores.values())
+
+    def with_acls(self, locations: Iterable[Location]) -> tuple[Location, ...]:
+        """Those in such a store."""
+        found = []
+        for location in locations:
+            with contextlib.suppress(StoreError):
+                if Cap.ACL in self.find(location).driver.caps:
+                    found.append(location)
+        return tuple(found)
+
+    def grant(self, location: Location, public: bool, projects: Sequence[str]) -> None:
+        """Let everybody, or these projects alone, read the bytes of a location. `StoreError`."""
+        store = self.find(location)
+        store.run(lambda: store.driver.acl(store.driver.parse(location.url), public, projects))
 
     def has_type(self, kind: str) -> bool:
         """Whether a store of this type is configured."""

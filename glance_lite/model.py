@@ -323,7 +323,7 @@ class Operation:
     image: Image | None = None
     #: locations whose bytes are to go (deletes)
     locations: tuple[Location, ...] = ()
-    #: upload, delete, location, import
+    #: upload, delete, location, import, grant
     kind: str = 'upload'
     #: id of the store an upload goes to
     store: str | None = None

@@ -87,7 +87,8 @@ def relocate(
     removed = tuple(found for found in before.locations if found.id in relocation.remove)
     if not removed:
         return Operation(0, image_id, image_id, loaded[0], kind='location')
-    return protocol.note_removal(connection, ctx, process, loaded[0], removed, 'location', {})
+    noted = protocol.note_removal(connection, ctx, process, image_id, removed, 'location', {})
+    return dataclasses.replace(noted, image=loaded[0])
 
 
 def _insert_row(

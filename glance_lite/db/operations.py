@@ -35,6 +35,8 @@ operations = tables.operations.c
 failures = tables.failures.c
 
 RUNNING = 'running'
+#: The kind of an operation that tells stores who may read what they hold.
+GRANT = 'grant'
 
 
 class db_now(GenericFunction[Any]):
@@ -112,7 +114,7 @@ def note_removal(
     connection: Connection,
     ctx: RequestContext,
     process: Process,
-    image: Image,
+    image_id: str,
     removed: tuple[Location, ...],
     kind: str,
     kept: dict[str, Any],
@@ -127,8 +129,16 @@ def note_removal(
         }
         for found in removed
     ]
-    serial = insert(connection, ctx, process, image.id, kind=kind, kept=json.dumps(kept))
-    return Operation(serial, image.id, image.id, image, removed, kind=kind)
+    serial = insert(connection, ctx, process, image_id, kind=kind, kept=json.dumps(kept))
+    return Operation(serial, image_id, image_id, locations=removed, kind=kind)
+
+
+def claim_grant(
+    connection: Connection, ctx: RequestContext, process: Process, image_id: str
+) -> Operation:
+    """A note that stores are to be told who may read an image's data, as it then is."""
+    serial = insert(connection, ctx, process, image_id, kind=GRANT)
+    return Operation(serial, image_id, image_id, kind=GRANT)
 
 
 # --- uploads

@@ -6,6 +6,7 @@ If a store turns out to need the data (`InUse`), the rows are brought back from 
 
 from __future__ import annotations
 
+import datetime
 import json
 from typing import Any
 
@@ -16,48 +17,126 @@ from glance_lite.context import RequestContext
 from glance_lite.db import images as image_rows
 from glance_lite.db import imports, operations, rows, sealing, tables
 from glance_lite.errors import Conflict, Forbidden, NotFound
-from glance_lite.model import Location, Operation
+from glance_lite.model import TRANSITIONS, Location, Operation
 from glance_lite.process import Process
 
 images = tables.images.c
 locations = tables.image_locations.c
+
+#: Status of an image, and of its locations, that is gone while its data stays for a while.
+DEFERRED = 'pending_delete'
+
+#: How many that are due are looked at in one go: others may be quicker.
+AT_A_TIME = 8
+#: After which time one whose data could not go is tried again.
+AGAIN = datetime.timedelta(minutes=5)
 
 #: Soft-deleted with their image and, after an abort, brought back with it.
 _WITH_IMAGE = (tables.image_properties, tables.image_tags, tables.image_members)
 
 
 def claim_delete(
-    connection: Connection, ctx: RequestContext, process: Process, image_id: str
+    connection: Connection,
+    ctx: RequestContext,
+    process: Process,
+    image_id: str,
+    later: bool = False,
 ) -> Operation:
-    """The image and all its rows become deleted. `Forbidden`: protected. `Conflict`."""
+    """The image and all its rows become deleted. `Forbidden`: protected. `Conflict`.
+
+    `later`: if it may have data it is `DEFERRED`, as Glance writes it, and nothing is to be
+    removed now. Whether it has locations is not asked: it may have some that were deferred.
+    """
     image = rows.fetch_locked(connection, ctx, image_id)
     if image.protected:
         raise Forbidden(f'The image {image_id} is protected')
-    image_rows.check_transition(image.status, 'deleted')
+    status = DEFERRED if later and DEFERRED in TRANSITIONS[image.status] else 'deleted'
+    image_rows.check_transition(image.status, status)
+    removed = image.locations if status == 'deleted' else ()
     now = rows.utcnow()
     gone: dict[str, Any] = {'deleted': True, 'deleted_at': now, 'updated_at': now}
     kept: dict[str, Any] = {'status': image.status, 'rows': {}}
     connection.execute(
-        sa.update(tables.images).where(images.id == image_id).values(status='deleted', **gone)
+        sa.update(tables.images).where(images.id == image_id).values(status=status, **gone)
     )
     # Placeholders that Glance's imports leave are no data, but rows of the image all the same.
     connection.execute(
         sa.update(tables.image_locations)
         .where(locations.image_id == image_id, locations.deleted == sa.false())
-        .values(status='deleted', **gone)
+        .values(status=sa.case((locations.status == 'active', status), else_='deleted'), **gone)
     )
     for table in _WITH_IMAGE:
         live = sa.and_(table.c.image_id == image_id, table.c.deleted == sa.false())
-        if image.locations:
+        if removed:
             ids = connection.execute(sa.select(table.c.id).where(live)).scalars().all()
             kept['rows'][table.name] = list(ids)
         connection.execute(sa.update(table).where(live).values(**gone))
     connection.execute(sa.delete(tables.failures).where(tables.failures.c.image_id == image_id))
     if imports.may_be_under_way(image):
-        imports.cancel(connection, image, for_good=not image.locations)
-    if not image.locations:
+        imports.cancel(connection, image, for_good=not removed)
+    if not removed:
         return Operation(0, image_id, image_id, kind='delete')
-    return operations.note_removal(connection, ctx, process, image, image.locations, 'delete', kept)
+    return operations.note_removal(connection, ctx, process, image_id, removed, 'delete', kept)
+
+
+def take_deferred(
+    connection: Connection, ctx: RequestContext, process: Process, age: float
+) -> Operation | None:
+    """One that was deferred `age` seconds ago, ours to remove its data; None if there is none.
+
+    From here on it cannot be restored. A Glance beside us finds it by its status, as we do.
+    """
+    now = rows.utcnow()
+    due = (
+        sa.select(images.id)
+        .where(
+            images.deleted == sa.true(),
+            images.status == DEFERRED,
+            images.deleted_at <= now - datetime.timedelta(seconds=age),
+            # Who has written since has not succeeded.
+            sa.or_(images.updated_at <= images.deleted_at, images.updated_at <= now - AGAIN),
+        )
+        .order_by(images.deleted_at, images.id)
+        .limit(AT_A_TIME)
+    )
+    for image_id in connection.execute(due).scalars().all():
+        if not _change_deferred(connection, image_id, DEFERRED, status='deleted', updated_at=now):
+            continue
+        removed = _deferred_locations(connection, image_id)
+        if not sealing.are_readable(removed):
+            # The others must not wait for this one.
+            _change_deferred(connection, image_id, 'deleted', status=DEFERRED)
+            continue
+        if not removed:
+            return Operation(0, image_id, image_id, kind='delete')
+        connection.execute(
+            sa.update(tables.image_locations)
+            .where(locations.id.in_([found.id for found in removed]))
+            .values(status='deleted', deleted_at=now, updated_at=now)
+        )
+        kept = {'status': DEFERRED}
+        return operations.note_removal(connection, ctx, process, image_id, removed, 'delete', kept)
+    return None
+
+
+def _change_deferred(connection: Connection, image_id: str, before: str, **values: Any) -> bool:
+    """Compare-and-set on the status of an image that is deleted."""
+    change = sa.update(tables.images).where(
+        images.id == image_id, images.deleted == sa.true(), images.status == before
+    )
+    return bool(connection.execute(change.values(**values)).rowcount)
+
+
+def _deferred_locations(connection: Connection, image_id: str) -> tuple[Location, ...]:
+    wanted = (
+        sa.select(locations.id, locations.value, locations.meta_data)
+        .where(locations.image_id == image_id, locations.status == DEFERRED)
+        .order_by(locations.id)
+    )
+    return tuple(
+        Location(row.id, sealing.unseal(connection, row.value), rows.metadata(row.meta_data))
+        for row in connection.execute(wanted)
+    )
 
 
 def claim_location(
@@ -84,7 +163,7 @@ def claim_location(
     )
     touch = sa.update(tables.images).where(images.id == image_id)
     connection.execute(touch.values(updated_at=now))
-    return operations.note_removal(connection, ctx, process, image, chosen, 'location', {})
+    return operations.note_removal(connection, ctx, process, image_id, chosen, 'location', {})
 
 
 def noted(connection: Connection, kept: str) -> tuple[Location, ...]:
@@ -117,6 +196,9 @@ def abort_delete(connection: Connection, claim: Operation) -> None:
         return
     kept = json.loads(row.kept)
     now = rows.utcnow()
+    if kept.get('status') == DEFERRED:
+        _defer_again(connection, claim, now)
+        return
     back: dict[str, Any] = {'deleted': False, 'deleted_at': None, 'updated_at': now}
     restored = sa.update(tables.images).where(images.id == claim.image_id)
     if row.kind == 'delete':
@@ -138,3 +220,13 @@ def abort_delete(connection: Connection, claim: Operation) -> None:
         if chosen:
             connection.execute(sa.update(table).where(table.c.id.in_(chosen)).values(**back))
     imports.resume(connection, claim.image_id)
+
+
+def _defer_again(connection: Connection, claim: Operation, now: datetime.datetime) -> None:
+    """Of the locations only those of `claim` come back; they are tried `AGAIN`."""
+    if _change_deferred(connection, claim.image_id, 'deleted', status=DEFERRED, updated_at=now):
+        connection.execute(
+            sa.update(tables.image_locations)
+            .where(locations.id.in_([found.id for found in claim.locations]))
+            .values(status=DEFERRED, updated_at=now)
+        )

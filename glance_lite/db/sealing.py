@@ -108,7 +108,11 @@ def unseal(connection: Connection | Direct, value: str) -> str:
     return sealer.unseal(value)
 
 
+def are_readable(locations: Iterable[Location]) -> bool:
+    return all(found.url != UNREADABLE for found in locations)
+
+
 def check_readable(locations: Iterable[Location]) -> None:
     """Before rows are taken away of which data would be left behind. `Unavailable`."""
-    if any(found.url == UNREADABLE for found in locations):
+    if not are_readable(locations):
         raise Unavailable('A location of the image cannot be decrypted')

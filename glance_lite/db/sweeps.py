@@ -98,6 +98,8 @@ def take_over(connection: Connection, here: Process, found: Operation) -> Operat
     left = protocol.take(connection, found, started=protocol.db_now(), **dataclasses.asdict(here))
     if left is None:
         return None
+    if left.kind == protocol.GRANT:
+        return left
     if left.kind != 'upload':
         kept = sa.select(operations.kept).where(operations.serial == left.serial)
         noted = removals.noted(connection, connection.execute(kept).scalar_one())

@@ -192,6 +192,15 @@ class Database(Layer):
     def claim_delete(self, ctx: RequestContext, image_id: str) -> Operation:
         return self._write(ctx, removals.claim_delete, ctx, self.process, image_id)
 
+    def defer_delete(self, ctx: RequestContext, image_id: str) -> Operation:
+        return self._write(ctx, removals.claim_delete, ctx, self.process, image_id, later=True)
+
+    def take_deferred(self, ctx: RequestContext, age: float) -> Operation | None:
+        return self._write(ctx, removals.take_deferred, ctx, self.process, age)
+
+    def claim_grant(self, ctx: RequestContext, image_id: str) -> Operation:
+        return self._write(ctx, operations.claim_grant, ctx, self.process, image_id)
+
     def commit_delete(self, ctx: RequestContext, claim: Operation) -> None:
         self._write(ctx, removals.commit_delete, claim)
 

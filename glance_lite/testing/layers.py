@@ -298,6 +298,7 @@ ARGUMENTS: dict[str, Callable[[str], Any]] = {
     'size': lambda image_id: len(DATA),
     'source': lambda image_id: make_upload(),
     'wanted': lambda image_id: Wanted(),
+    'age': lambda image_id: 0.0,
     'min_age': lambda image_id: 86400.0,
     'orphan': lambda image_id: _orphan(),
     'after': lambda image_id: 0,

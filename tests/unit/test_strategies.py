@@ -4,11 +4,13 @@
 from __future__ import annotations
 
 import pytest
-from stevedore.extension import ExtensionManager
 
+from glance_lite import plugins
 from glance_lite.errors import ConfigurationError, PluginError
 from glance_lite.model import Location
+from glance_lite.strategies import LocationStrategy
 from glance_lite.testing.layers import make_parts
+from tests.backends import vendor
 
 STORES = """
 [DEFAULT]
@@ -66,13 +68,10 @@ def test_store_type_is_by_preference_whatever_the_weights(order, preference, wan
     assert order('location_strategy = store_type', preference) == wanted
 
 
-VENDOR = """
-from glance_lite.errors import ConfigurationError
-from glance_lite.strategies import LocationStrategy
-
 class Backwards(LocationStrategy):
     def rank(self, location):
         return -location.id
+
 
 class Picky(LocationStrategy):
     def __init__(self, conf, stores):
@@ -81,28 +80,16 @@ class Picky(LocationStrategy):
     def rank(self, location):
         return 0
 
+
 def no_strategy():
-    pass
-"""
+    """Whatever it is, it ranks nothing."""
 
 
 @pytest.fixture
 def installed(tmp_path, monkeypatch):
-    """A package that brings strategies."""
-    site = tmp_path / 'site'
-    info = site / 'acme_strategies-1.0.dist-info'
-    info.mkdir(parents=True)
-    (site / 'acme_strategies.py').write_text(VENDOR)
-    (info / 'METADATA').write_text('Metadata-Version: 2.1\nName: acme-strategies\nVersion: 1.0\n')
-    (info / 'entry_points.txt').write_text(
-        '[glance_lite.location_strategies]\n'
-        'backwards = acme_strategies:Backwards\n'
-        'picky = acme_strategies:Picky\n'
-        'no_strategy = acme_strategies:no_strategy\n'
-    )
-    monkeypatch.syspath_prepend(str(site))
-    # stevedore has seen already what is installed
-    monkeypatch.setattr(ExtensionManager, 'ENTRY_POINT_CACHE', {})
+    found = {'backwards': Backwards, 'picky': Picky, 'no_strategy': no_strategy}
+    paths = {name: f'{__name__}:{thing.__name__}' for name, thing in found.items()}
+    vendor.install(monkeypatch, tmp_path / 'site', plugins.LOCATION_STRATEGIES, paths)
 
 
 def test_one_of_somebody_else(order, installed):
