@@ -45,6 +45,15 @@ def statuses_before(status: str) -> frozenset[str]:
     return frozenset(before for before, after in TRANSITIONS.items() if status in after)
 
 
+#: Status of an image, and of its locations, that is gone while its data stays for a while.
+DEFERRED = 'pending_delete'
+
+
+def status_when_deleted(status: str, later: bool) -> str:
+    """What a delete makes of an image in `status`. `later`: if it may have data that shall stay."""
+    return DEFERRED if later and DEFERRED in TRANSITIONS.get(status, ()) else 'deleted'
+
+
 #: Names of custom properties that only the service itself reads and writes.
 RESERVED_PREFIX = 'os_glance'
 

@@ -22,8 +22,9 @@ from oslo_config import cfg
 from oslo_db.sqlalchemy import exc_filters
 from sqlalchemy.engine import Connection
 
-from glance_lite.db import engine, removals, rows, tables
+from glance_lite.db import engine, rows, tables
 from glance_lite.errors import ConfigurationError, Invalid, Unavailable
+from glance_lite.model import DEFERRED
 
 UP_TO_DATE, EXPAND_NEEDED, MIGRATE_NEEDED, CONTRACT_NEEDED = 0, 3, 4, 5
 
@@ -242,7 +243,7 @@ def purge_images_table(conf: cfg.ConfigOpts, age_in_days: int, max_rows: int) ->
 def _not_needed(table: sa.Table) -> list[Any]:
     """Rows that say where data is which is still to be removed, and their images, are needed."""
     if table in (tables.images, tables.image_locations):
-        return [table.c.status != removals.DEFERRED]
+        return [table.c.status != DEFERRED]
     return []
 
 

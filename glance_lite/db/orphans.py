@@ -8,8 +8,8 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from glance_lite.db import removals, rows, sealing, tables
-from glance_lite.model import Location
+from glance_lite.db import rows, sealing, tables
+from glance_lite.model import DEFERRED, Location
 
 images = tables.images.c
 locations = tables.image_locations.c
@@ -22,7 +22,7 @@ def list_locations(connection: Connection, after: int, count: int) -> tuple[Loca
         sa.select(locations.id, locations.value, locations.meta_data, locations.status)
         .where(
             locations.id > after,
-            sa.or_(locations.deleted == sa.false(), locations.status == removals.DEFERRED),
+            sa.or_(locations.deleted == sa.false(), locations.status == DEFERRED),
         )
         .order_by(locations.id)
         .limit(count)
@@ -46,7 +46,7 @@ def find_vanished(connection: Connection, image_ids: Sequence[str]) -> frozenset
     needed = sa.union(
         sa.select(images.id).where(
             images.id.in_(image_ids),
-            sa.or_(images.deleted == sa.false(), images.status == removals.DEFERRED),
+            sa.or_(images.deleted == sa.false(), images.status == DEFERRED),
         ),
         sa.select(operations.image_id).where(operations.image_id.in_(image_ids)),
     )

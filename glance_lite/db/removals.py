@@ -17,14 +17,11 @@ from glance_lite.context import RequestContext
 from glance_lite.db import images as image_rows
 from glance_lite.db import imports, operations, rows, sealing, tables
 from glance_lite.errors import Conflict, Forbidden, NotFound
-from glance_lite.model import TRANSITIONS, Location, Operation
+from glance_lite.model import DEFERRED, Location, Operation, status_when_deleted
 from glance_lite.process import Process
 
 images = tables.images.c
 locations = tables.image_locations.c
-
-#: Status of an image, and of its locations, that is gone while its data stays for a while.
-DEFERRED = 'pending_delete'
 
 #: How many that are due are looked at in one go: others may be quicker.
 AT_A_TIME = 8
@@ -50,7 +47,7 @@ def claim_delete(
     image = rows.fetch_locked(connection, ctx, image_id)
     if image.protected:
         raise Forbidden(f'The image {image_id} is protected')
-    status = DEFERRED if later and DEFERRED in TRANSITIONS[image.status] else 'deleted'
+    status = status_when_deleted(image.status, later)
     image_rows.check_transition(image.status, status)
     removed = image.locations if status == 'deleted' else ()
     now = rows.utcnow()

@@ -17,6 +17,7 @@ from oslo_config import cfg
 from glance_lite.errors import GlanceLiteError
 from glance_lite.layer import Parts
 from glance_lite.metadefs.notifier import MetadefNotifier
+from glance_lite.model import status_when_deleted
 
 if TYPE_CHECKING:
     import datetime
@@ -39,6 +40,7 @@ class Notifier(MetadefNotifier):
         self._conf = conf
         self._disabled = frozenset(conf.disabled_notifications)
         self._publisher: str = conf.default_publisher_id
+        self._delayed: bool = conf.delayed_delete
         self._notifier: Any = None
         self._drivers = _drivers(conf)
 
@@ -88,7 +90,8 @@ class Notifier(MetadefNotifier):
     def delete_image(self, ctx: RequestContext, image_id: str) -> None:
         image = self.next.peek(ctx, image_id)
         self.next.delete_image(ctx, image_id)
-        payload = image_payload(image.replace(status='deleted'))
+        status = status_when_deleted(image.status, self._delayed)
+        payload = image_payload(image.replace(status=status))
         payload.update(deleted=True, deleted_at=_time(image.updated_at))
         self.send(ctx, 'image.delete', payload)
 
