@@ -9,6 +9,7 @@ Base64 has no colon and a url has one, which tells the two apart: a database may
 from __future__ import annotations
 
 import base64
+import functools
 import logging
 import re
 import secrets
@@ -32,6 +33,9 @@ SEALER = 'glance_lite.sealer'
 #: Bytes that a key of AES may have, and those of a block.
 SIZES, BLOCK = (16, 24, 32), 16
 
+#: How many urls are kept decrypted.
+CACHED = 4096
+
 #: How whatever was decrypted with the right key begins.
 _URL = re.compile(r'[A-Za-z][A-Za-z0-9+.-]*:')
 
@@ -52,6 +56,8 @@ class Sealer:
     def __init__(self, key: bytes | None) -> None:
         self._cipher: Any = None
         self._told = False
+        # PERF: the same rows are read again and again; AES costs 28 Python calls.
+        self.unseal = functools.lru_cache(maxsize=CACHED)(self._unseal)
         if key is not None:
             # Not before it is needed: most sites have no key.
             from cryptography.hazmat.primitives.ciphers import Cipher, algorithms, modes
@@ -70,7 +76,7 @@ class Sealer:
         sealed = first + encryptor.update(text) + encryptor.finalize()
         return base64.urlsafe_b64encode(sealed).decode()
 
-    def unseal(self, value: str) -> str:
+    def _unseal(self, value: str) -> str:
         """The url that is meant by what was read; `UNREADABLE` if it cannot be told."""
         url = self._decrypted(value) if self._cipher is not None else ''
         if _URL.match(url):
