@@ -12,13 +12,13 @@ import contextlib
 import dataclasses
 import functools
 import logging
-from collections.abc import Callable, Container, Iterator, Mapping
+from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
 from types import MappingProxyType
 from typing import TypeVar
 
 from oslo_config import cfg
 
-from glance_lite import concurrency, store_config, stream
+from glance_lite import concurrency, store_config, strategies, stream
 from glance_lite.errors import (
     GlanceLiteError,
     Invalid,
@@ -30,7 +30,7 @@ from glance_lite.errors import (
     Unavailable,
 )
 from glance_lite.guarded import Guard
-from glance_lite.model import Image, Location, Stored, StoreInfo, Wanted
+from glance_lite.model import UNREADABLE, Image, Location, Stored, StoreInfo, Wanted
 from glance_lite.store import Cap, StoreDriver
 from glance_lite.stream import Download, Upload
 
@@ -130,6 +130,7 @@ class Gateway:
             }
         )
         self.default = next(store.id for store in self.stores.values() if store.default)
+        self._rank = strategies.load(conf, self.stores).rank
 
     def start(self) -> None:
         """Start every driver. Raises `BadStoreConfiguration`."""
@@ -178,6 +179,8 @@ class Gateway:
 
     def find(self, location: Location) -> Store:
         """The store that holds a location. `StoreError` when it is not configured any more."""
+        if location.url == UNREADABLE:
+            raise StoreUnavailable('The location of the data cannot be decrypted')
         if location.store is not None and location.store in self.stores:
             return self.stores[location.store]
         scheme = location.url.partition(':')[0]
@@ -198,6 +201,27 @@ class Gateway:
                     store.run(functools.partial(store.driver.parse, url))
                     return store
         return None
+
+    # --- who reads, where the store itself decides
+
+    @property
+    def has_acls(self) -> bool:
+        """Whether there is such a store."""
+        return any(Cap.ACL in store.driver.caps for store in self.stores.values())
+
+    def with_acls(self, locations: Iterable[Location]) -> tuple[Location, ...]:
+        """Those in such a store."""
+        found = []
+        for location in locations:
+            with contextlib.suppress(StoreError):
+                if Cap.ACL in self.find(location).driver.caps:
+                    found.append(location)
+        return tuple(found)
+
+    def grant(self, location: Location, public: bool, projects: Sequence[str]) -> None:
+        """Let everybody, or these projects alone, read the bytes of a location. `StoreError`."""
+        store = self.find(location)
+        store.run(lambda: store.driver.acl(store.driver.parse(location.url), public, projects))
 
     def has_type(self, kind: str) -> bool:
         """Whether a store of this type is configured."""
@@ -326,21 +350,23 @@ class Gateway:
 
     # --- out
 
-    def order(self, image: Image, prefer: tuple[str, ...] = ()) -> list[Location]:
-        """Locations in the order they are tried: preferred stores, then by weight."""
+    def order(
+        self, locations: Sequence[Location], prefer: tuple[str, ...] = ()
+    ) -> Sequence[Location]:
+        """In the order in which they are tried and shown: preferred stores, then the strategy's."""
         for store_id in prefer:
             self.named(store_id)
-
-        def rank(location: Location) -> tuple[int, int]:
-            store = self.stores.get(location.store or '')
-            first = prefer.index(location.store) if location.store in prefer else len(prefer)
-            return first, -(store.weight if store else 0)
-
-        return sorted(image.locations, key=rank)
+        if len(locations) < 2:
+            return locations  # PERF: nearly all images have one
+        ordered = sorted(locations, key=self._rank)
+        if prefer:
+            places = {store_id: place for place, store_id in enumerate(reversed(prefer), 1)}
+            ordered.sort(key=lambda location: -places.get(location.store or '', 0))
+        return ordered
 
     def open(self, image: Image, wanted: Wanted) -> Download:
         """The data of an image, or the range that is wanted of it."""
-        locations = self.order(image, wanted.prefer)
+        locations = self.order(image.locations, wanted.prefer)
         if not locations:
             return Download(image, iter(()), None)
         total = image.size if image.size is not None else self._size(locations)
@@ -350,7 +376,7 @@ class Gateway:
         reader = Reader(self, image, locations, total, offset, length)
         return Download(image, reader, total, offset, length, partial, reader.sendfile)
 
-    def _size(self, locations: list[Location]) -> int:
+    def _size(self, locations: Sequence[Location]) -> int:
         store = self.find(locations[0])
         return store.run(lambda: store.driver.size(store.driver.parse(locations[0].url)))
 
@@ -387,7 +413,7 @@ class Reader:
         self,
         gateway: Gateway,
         image: Image,
-        locations: list[Location],
+        locations: Sequence[Location],
         total: int,
         offset: int,
         length: int,

@@ -50,11 +50,24 @@ def statuses_before(status: str) -> frozenset[str]:
     return frozenset(before for before, after in TRANSITIONS.items() if status in after)
 
 
+#: Status of an image, and of its locations, that is gone while its data stays for a while.
+DEFERRED = 'pending_delete'
+
+
+def status_when_deleted(status: str, later: bool) -> str:
+    """What a delete makes of an image in `status`. `later`: if it may have data that shall stay."""
+    return DEFERRED if later and DEFERRED in TRANSITIONS.get(status, ()) else 'deleted'
+
+
 #: Names of custom properties that only the service itself reads and writes.
 RESERVED_PREFIX = 'os_glance'
 
 #: The property that tells an owner why the last upload came to nothing.
 FAILED_UPLOAD = f'{RESERVED_PREFIX}_failed_upload'
+
+
+#: Stands for the url of a location that the database has encrypted with a key we do not have.
+UNREADABLE = 'unreadable:'
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -154,7 +167,7 @@ class LocationStep:
 class Relocation:
     """What is to become of an image's locations, worked out on those it had."""
 
-    #: ids of the locations on which it was worked out; `Conflict` if there are others by now
+    #: ids, ascending, of those locations; `Conflict` if there are others by now
     expected: tuple[int, ...]
     #: rows to write, in order; their ids are 0
     add: tuple[Location, ...] = ()
@@ -395,7 +408,7 @@ class Operation:
     image: Image | None = None
     #: locations whose bytes are to go (deletes)
     locations: tuple[Location, ...] = ()
-    #: upload, delete, location, import
+    #: upload, delete, location, import, grant
     kind: str = 'upload'
     #: id of the store an upload goes to
     store: str | None = None

@@ -223,12 +223,33 @@ class CommitOperations(Family):
 
     @operation(writes=True, inner=True)
     def end_operation(self, ctx: RequestContext, claim: Operation) -> None:
-        """The bytes of an upload that was given up are gone; so is its row."""
+        """The bytes of an upload that was given up are gone, or stores are told; so is its row."""
         return self._unlinked()  # type: ignore[no-any-return]
 
     @operation(writes=True, inner=True)
     def claim_delete(self, ctx: RequestContext, image_id: str) -> Operation:
         """The image becomes ``deleted``; an operation row keeps what is to be removed."""
+        return self._unlinked()  # type: ignore[no-any-return]
+
+    @operation(writes=True, inner=True)
+    def defer_delete(self, ctx: RequestContext, image_id: str) -> Operation:
+        """The image becomes ``pending_delete``: it is gone, and its data stays until it is taken.
+
+        One that never had data is claimed as `claim_delete` does it.
+        """
+        return self._unlinked()  # type: ignore[no-any-return]
+
+    @operation(writes=True, inner=True)
+    def take_deferred(self, ctx: RequestContext, age: float) -> Operation | None:
+        """Take one of the images that were put off `age` seconds ago, to remove its data.
+
+        None if there is none. An `abort_delete` puts it off again.
+        """
+        return self._unlinked()  # type: ignore[no-any-return]
+
+    @operation(writes=True, inner=True)
+    def claim_grant(self, ctx: RequestContext, image_id: str) -> Operation:
+        """An operation row that says: stores must be told who may read the data of an image."""
         return self._unlinked()  # type: ignore[no-any-return]
 
     @operation(writes=True, inner=True)
@@ -319,12 +340,18 @@ class CommitOperations(Family):
 class BackgroundOperations(Family):
     """What no request asks for; it enters the chain at ``location``.
 
-    `keep_alive`, `clean_up` and `import_next` are for the ticker, the others for ``location``.
+    `keep_alive`, `clean_up`, `import_next` and `scrub_next` are for the ticker, the others for
+    ``location``.
     """
 
     @operation(writes=True, inner=True)
     def import_next(self, ctx: RequestContext) -> bool:
         """Do what is left of one import that waits; False if none does."""
+        return self._unlinked()  # type: ignore[no-any-return]
+
+    @operation(writes=True, inner=True)
+    def scrub_next(self, ctx: RequestContext) -> bool:
+        """Remove the data of one image whose delete was put off long enough; False if none is."""
         return self._unlinked()  # type: ignore[no-any-return]
 
     @operation(inner=True)
@@ -336,7 +363,8 @@ class BackgroundOperations(Family):
     def clean_up(self, ctx: RequestContext, found: Operation) -> bool:
         """Do what whoever had an abandoned operation should have done.
 
-        An upload: the image is queued again, and the bytes go. A delete: what is noted goes.
+        An upload: the image is queued again, and the bytes go. A delete: what is noted goes. A
+        grant: the stores are told.
         False: it was not abandoned after all, or somebody else was quicker.
         """
         return self._unlinked()  # type: ignore[no-any-return]

@@ -137,7 +137,7 @@ class _Work:
         return Plan(
             fields,
             Relocation(
-                expected=tuple(found.id for found in self._image.locations),
+                expected=tuple(sorted(found.id for found in self._image.locations)),
                 add=tuple(
                     Location(0, entry.url, entry.metadata)
                     for entry in self._entries

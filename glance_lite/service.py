@@ -20,6 +20,7 @@ from glance_lite.gateway import Gateway
 from glance_lite.layer import Chain, Layer, Parts, link
 from glance_lite.maintenance.expiry import Expiry
 from glance_lite.maintenance.importer import Importer
+from glance_lite.maintenance.scrubber import Scrubber
 from glance_lite.maintenance.sweeper import Sweeper
 from glance_lite.maintenance.ticker import Ticker
 from glance_lite.policy.enforcer import Enforcer
@@ -42,7 +43,12 @@ class Service:
             self.chain: Chain = link(self.layers)
             inner = self.chain.inner
             self.importer = Importer(conf, inner, parts.wake)
-            jobs = [*Sweeper(conf, inner).jobs, *self.importer.jobs, *Expiry(inner).jobs]
+            jobs = [
+                *Sweeper(conf, inner).jobs,
+                *self.importer.jobs,
+                *Scrubber(conf, inner).jobs,
+                *Expiry(inner).jobs,
+            ]
             for layer in self.layers:
                 if layer.acts():
                     jobs += layer.jobs()

@@ -13,7 +13,7 @@ from __future__ import annotations
 import abc
 import builtins
 import enum
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Protocol
 
 from oslo_config import cfg
@@ -73,6 +73,8 @@ class Cap(enum.Flag):
     COPY = enum.auto()
     #: `sign_url(key, seconds)` gives a url that needs no credentials
     SIGN_URL = enum.auto()
+    #: `acl(key, public, projects)`: the store itself decides who reads, and must be told
+    ACL = enum.auto()
 
 
 class Source(Protocol):
@@ -178,6 +180,15 @@ class StoreDriver(abc.ABC):
     def list(self) -> Iterator[tuple[str, int, float]]:
         """(url, size in bytes, time of last change as seconds of the epoch) of all stored."""
         raise StoreError(f'store {self.name} cannot list')
+
+    def acl(self, key: Key, public: bool, projects: Sequence[str]) -> None:
+        """Let everybody (`public`), or these projects and no others, read what the owner stored.
+
+        It takes the place of whatever was said before, and may be said again at any time. Who
+        has said nothing has let nobody in. Raises `ObjectNotFound`, `StoreDenied`,
+        `StoreUnavailable`.
+        """
+        raise StoreError(f'store {self.name} does not decide who reads')
 
     # --- for people
 

@@ -45,7 +45,8 @@ class Api:
         view = ImageView(
             gateway.multi,
             conf.show_multiple_locations,
-            gateway.order if conf.show_image_direct_url else None,
+            conf.show_image_direct_url,
+            gateway.order,
         )
         store_ids = gateway.known_ids() if gateway.multi else ()
         self._router = Router(

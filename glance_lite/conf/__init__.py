@@ -21,8 +21,9 @@ from oslo_config import cfg
 from glance_lite.errors import ConfigurationError
 
 MODULES = (
-    'api', 'controller', 'database', 'fetching', 'image_format', 'maintenance', 'metadefs',
-    'notify', 'paste', 'protection', 'quota', 'server', 'signatures', 'stores', 'tasks',
+    'api', 'controller', 'database', 'fetching', 'image_format', 'locations', 'maintenance',
+    'metadefs', 'notify', 'paste', 'protection', 'quota', 'server', 'signatures', 'stores',
+    'tasks',
 )  # fmt: skip
 
 #: Directory of the configuration when nothing else names one, as Glance has it.
@@ -37,7 +38,6 @@ REMOVED: dict[str, str] = {
     'enable_v1_registry': 'there is no registry service',
     'enable_v2_api': 'the v2 API is always served',
     'enable_v2_registry': 'there is no registry service',
-    'location_strategy': 'stores have weights',
     'owner_is_tenant': 'images belong to projects',
     'registry_host': 'there is no registry service',
     'registry_port': 'there is no registry service',

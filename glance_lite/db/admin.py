@@ -24,6 +24,7 @@ from sqlalchemy.engine import Connection
 
 from glance_lite.db import engine, rows, tables
 from glance_lite.errors import ConfigurationError, Invalid, Unavailable
+from glance_lite.model import DEFERRED
 
 UP_TO_DATE, EXPAND_NEEDED, MIGRATE_NEEDED, CONTRACT_NEEDED = 0, 3, 4, 5
 
@@ -213,7 +214,7 @@ def purge(conf: cfg.ConfigOpts, age_in_days: int, max_rows: int) -> dict[str, in
     with _connected(conf) as connection:
         for table in _PURGED:
             left = None if max_rows < 0 else max_rows - sum(purged.values())
-            ids = _purgeable(connection, table, before, left)
+            ids = _purgeable(connection, table, before, left, *_not_needed(table))
             if table is tables.tasks:
                 _delete(connection, tables.task_info.c.task_id, ids)
             purged[table.name] = _delete(connection, table.c.id, ids)
@@ -232,10 +233,18 @@ def purge_images_table(conf: cfg.ConfigOpts, age_in_days: int, max_rows: int) ->
             if child is not tables.tasks
         ]
         left = None if max_rows < 0 else max_rows
-        ids = _purgeable(connection, tables.images, before, left, *bare)
+        needed = _not_needed(tables.images)
+        ids = _purgeable(connection, tables.images, before, left, *needed, *bare)
         count = _delete(connection, tables.images.c.id, ids)
         _purge_own(connection)
     return count
+
+
+def _not_needed(table: sa.Table) -> list[Any]:
+    """Rows that say where data is which is still to be removed, and their images, are needed."""
+    if table in (tables.images, tables.image_locations):
+        return [table.c.status != DEFERRED]
+    return []
 
 
 def _before(age_in_days: int) -> datetime.datetime:

@@ -13,6 +13,7 @@ after a deadlock, so the function must do nothing but SQL.
 from __future__ import annotations
 
 import contextlib
+import functools
 import random
 import sqlite3
 import threading
@@ -29,7 +30,7 @@ from sqlalchemy.engine import URL, Connection, make_url
 from sqlalchemy.pool import QueuePool, StaticPool
 
 from glance_lite.conf.quota import is_counted
-from glance_lite.db import limits, statements
+from glance_lite.db import limits, sealing, statements
 from glance_lite.errors import ConfigurationError, GlanceLiteError, Invalid, Unavailable
 
 LOG = log.getLogger(__name__)
@@ -127,11 +128,17 @@ def create_engine(conf: cfg.ConfigOpts) -> sa.Engine:
         ) from ex
     exc_filters.register_engine(engine)
     sa.event.listen(engine, 'connect', _SETUP[backend](conf))
+    sealer = sealing.Sealer(sealing.key_of(conf))
+    sa.event.listen(engine, 'connect', functools.partial(_give, sealer))
     if backend != 'sqlite':
         limits.listen(engine)
     if backend == 'mysql':
         _spare_rollback(engine)
     return engine
+
+
+def _give(sealer: sealing.Sealer, connection: Any, record: Any) -> None:
+    record.info[sealing.SEALER] = sealer
 
 
 def _setup_sqlite(conf: cfg.ConfigOpts) -> Callable[..., None]:

@@ -20,7 +20,7 @@ from sqlalchemy.engine import Connection
 from glance_lite.context import RequestContext
 from glance_lite.db import images as image_rows
 from glance_lite.db import operations as protocol
-from glance_lite.db import riders, rows, tables, usage
+from glance_lite.db import riders, rows, sealing, tables, usage
 from glance_lite.db import tasks as task_rows
 from glance_lite.db.clock import db_now
 from glance_lite.errors import Conflict, Gone, Invalid
@@ -71,6 +71,7 @@ def relocate(
     before = rows.fetch_locked(connection, ctx, image_id)
     if tuple(found.id for found in before.locations) != relocation.expected:
         raise Conflict('The locations of the image have just been changed by somebody else')
+    sealing.check_readable(found for found in before.locations if found.id in relocation.drop)
     with usage.counted(connection, image_id, *image_rows.owners(before, changes)):
         image = image_rows.change(connection, before, changes)
         now = rows.utcnow()
@@ -89,7 +90,8 @@ def relocate(
     removed = tuple(found for found in before.locations if found.id in relocation.remove)
     if not removed:
         return Operation(0, image_id, image_id, loaded[0], kind='location')
-    return protocol.note_removal(connection, ctx, process, loaded[0], removed, 'location', {})
+    noted = protocol.note_removal(connection, ctx, process, image_id, removed, 'location', {})
+    return dataclasses.replace(noted, image=loaded[0])
 
 
 def _insert_row(
@@ -102,7 +104,7 @@ def _insert_row(
     connection.execute(
         sa.insert(tables.image_locations).values(
             image_id=image_id,
-            value=url,
+            value=sealing.seal(connection, url),
             meta_data=json.dumps(dict(metadata)),
             status='active',
             created_at=now,
@@ -144,7 +146,7 @@ def claim(
     if FAILED_UPLOAD in image.properties:
         image_rows.remove_properties(connection, image_id, [FAILED_UPLOAD], rows.utcnow())
     kept = {
-        'url': new.url,
+        'url': sealing.seal(connection, new.url),
         'metadata': dict(new.metadata),
         'validation': dict(new.validation),
         'riders': [dataclasses.asdict(one) for one in new.riders if isinstance(one, Reservation)],
@@ -192,7 +194,7 @@ def take(connection: Connection, process: Process) -> Operation | None:
             continue
         _begin_task(connection, row.kept)
         _announce(connection, row.kept, None, BEGUN)
-        return dataclasses.replace(taken, image=loaded[0], new=_noted(row.kept))
+        return dataclasses.replace(taken, image=loaded[0], new=_noted(connection, row.kept))
     return None
 
 
@@ -204,10 +206,11 @@ def wait_again(connection: Connection, found: Operation) -> None:
     connection.execute(back.values(state=WAITING, heartbeat=db_now()))
 
 
-def _noted(kept: str) -> NewLocation:
+def _noted(connection: Connection, kept: str) -> NewLocation:
     note = json.loads(kept)
     riding = tuple(Reservation(**one) for one in note['riders'])
-    return NewLocation(note['url'], note['metadata'], note['validation'], riding)
+    url = sealing.unseal(connection, note['url'])
+    return NewLocation(url, note['metadata'], note['validation'], riding)
 
 
 def _kept(connection: Connection, taken: Operation) -> str:

@@ -20,7 +20,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from glance_lite.context import RequestContext
-from glance_lite.db import limits, paging, rows, tables, views
+from glance_lite.db import limits, paging, rows, sealing, tables, views
 from glance_lite.db.statements import Direct, Statement
 from glance_lite.errors import Invalid, LimitExceeded
 from glance_lite.model import EMPTY, Condition, Image, Location, Page, Query
@@ -350,7 +350,7 @@ def _complete(connection: Connection | Direct, page: Any) -> tuple[Image, ...]:
         elif kind == rows.TAG:
             tags.setdefault(image_id, []).append(key)
         else:
-            found = Location(number, value, metadata(meta), key)
+            found = Location(number, sealing.unseal(connection, value), metadata(meta), key)
             locations.setdefault(image_id, []).append(found)
     make = rows.make_image
     return tuple(

@@ -21,7 +21,7 @@ from sqlalchemy.engine import Connection
 
 from glance_lite.context import RequestContext
 from glance_lite.db import images as image_rows
-from glance_lite.db import riders, rows, tables, usage
+from glance_lite.db import riders, rows, sealing, tables, usage
 from glance_lite.db.clock import db_now
 from glance_lite.errors import Conflict, Gone, ImageNotFound, Invalid
 from glance_lite.model import FAILED_UPLOAD, Image, Location, Operation, Stored
@@ -37,6 +37,8 @@ operations = tables.operations.c
 failures = tables.failures.c
 
 RUNNING = 'running'
+#: The kind of an operation that tells stores who may read what they hold.
+GRANT = 'grant'
 
 
 def insert(
@@ -91,20 +93,36 @@ def note_removal(
     connection: Connection,
     ctx: RequestContext,
     process: Process,
-    image: Image,
+    image_id: str,
     removed: tuple[Location, ...],
     kind: str,
     kept: dict[str, Any],
     notices: Sequence[Notice] = (),
 ) -> Operation:
     """An operation row that keeps what is to be removed and told, beside what `kept` says."""
+    sealing.check_readable(removed)
     kept['locations'] = [
-        {'id': found.id, 'url': found.url, 'metadata': dict(found.metadata)} for found in removed
+        {
+            'id': found.id,
+            'url': sealing.seal(connection, found.url),
+            'metadata': dict(found.metadata),
+        }
+        for found in removed
     ]
     if notices:
         kept['notices'] = [dict(notice.message) for notice in notices]
-    serial = insert(connection, ctx, process, image.id, kind=kind, kept=json.dumps(kept))
-    return Operation(serial, image.id, image.id, image, removed, kind=kind, notices=tuple(notices))
+    serial = insert(connection, ctx, process, image_id, kind=kind, kept=json.dumps(kept))
+    return Operation(
+        serial, image_id, image_id, locations=removed, kind=kind, notices=tuple(notices)
+    )
+
+
+def claim_grant(
+    connection: Connection, ctx: RequestContext, process: Process, image_id: str
+) -> Operation:
+    """A note that stores are to be told who may read an image's data, as it then is."""
+    serial = insert(connection, ctx, process, image_id, kind=GRANT)
+    return Operation(serial, image_id, image_id, kind=GRANT)
 
 
 # --- uploads
@@ -225,7 +243,7 @@ def _commit(connection: Connection, claim: Operation, stored: Stored) -> None:
     connection.execute(
         sa.insert(tables.image_locations).values(
             image_id=image_id,
-            value=stored.url,
+            value=sealing.seal(connection, stored.url),
             meta_data=json.dumps(metadata),
             status='active',
             created_at=now,

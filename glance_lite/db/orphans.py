@@ -8,15 +8,12 @@ from collections.abc import Sequence
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from glance_lite.db import rows, tables
-from glance_lite.model import Location
+from glance_lite.db import rows, sealing, tables
+from glance_lite.model import DEFERRED, Location
 
 images = tables.images.c
 locations = tables.image_locations.c
 operations = tables.operations.c
-
-#: deleted by its row, and its data is to go later (Glance's delayed delete)
-PENDING = 'pending_delete'
 
 
 def list_locations(connection: Connection, after: int, count: int) -> tuple[Location, ...]:
@@ -25,15 +22,23 @@ def list_locations(connection: Connection, after: int, count: int) -> tuple[Loca
         sa.select(locations.id, locations.value, locations.meta_data, locations.status)
         .where(
             locations.id > after,
-            sa.or_(locations.deleted == sa.false(), locations.status == PENDING),
+            sa.or_(locations.deleted == sa.false(), locations.status == DEFERRED),
         )
         .order_by(locations.id)
         .limit(count)
     )
-    return tuple(
-        Location(row.id, row.value, rows.metadata(row.meta_data), row.status)
+    found = tuple(
+        Location(
+            row.id,
+            sealing.unseal(connection, row.value),
+            rows.metadata(row.meta_data),
+            row.status,
+        )
         for row in connection.execute(wanted)
     )
+    # What cannot be read would be taken for data that nobody wants.
+    sealing.check_readable(found)
+    return found
 
 
 def find_vanished(connection: Connection, image_ids: Sequence[str]) -> frozenset[str]:
@@ -41,7 +46,7 @@ def find_vanished(connection: Connection, image_ids: Sequence[str]) -> frozenset
     needed = sa.union(
         sa.select(images.id).where(
             images.id.in_(image_ids),
-            sa.or_(images.deleted == sa.false(), images.status == PENDING),
+            sa.or_(images.deleted == sa.false(), images.status == DEFERRED),
         ),
         sa.select(operations.image_id).where(operations.image_id.in_(image_ids)),
     )

@@ -15,66 +15,143 @@ from sqlalchemy.engine import Connection
 
 from glance_lite.context import RequestContext
 from glance_lite.db import images as image_rows
-from glance_lite.db import imports, operations, outbox, riders, rows, tables, usage
+from glance_lite.db import imports, operations, outbox, riders, rows, sealing, tables, usage
 from glance_lite.errors import Conflict, Forbidden, NotFound
-from glance_lite.model import Image, Location, Operation
+from glance_lite.model import DEFERRED, Location, Operation, status_when_deleted
 from glance_lite.notify.events import Notice
 from glance_lite.process import Process
 
 images = tables.images.c
 locations = tables.image_locations.c
 
+#: How many that are due are looked at in one go: others may be quicker.
+AT_A_TIME = 8
+#: After which time one whose data could not go is tried again.
+AGAIN = datetime.timedelta(minutes=5)
+
 #: Soft-deleted with their image and, after an abort, brought back with it.
 _WITH_IMAGE = (tables.image_properties, tables.image_tags, tables.image_members)
 
 
 def claim_delete(
-    connection: Connection, ctx: RequestContext, process: Process, image_id: str
+    connection: Connection,
+    ctx: RequestContext,
+    process: Process,
+    image_id: str,
+    later: bool = False,
 ) -> Operation:
-    """The image and all its rows become deleted. `Forbidden`: protected. `Conflict`."""
+    """The image and all its rows become deleted. `Forbidden`: protected. `Conflict`.
+
+    `later`: if it may have data it is `DEFERRED`, as Glance writes it, and nothing is to be
+    removed now. Whether it has locations is not asked: it may have some that were deferred.
+    """
     image = rows.fetch_locked(connection, ctx, image_id)
     if image.protected:
         raise Forbidden(f'The image {image_id} is protected')
-    image_rows.check_transition(image.status, 'deleted')
+    status = status_when_deleted(image.status, later)
+    image_rows.check_transition(image.status, status)
+    removed = image.locations if status == 'deleted' else ()
     kept: dict[str, Any] = {'status': image.status, 'rows': {}}
     with usage.counted(connection, image_id, image.owner):
-        now = _hide(connection, image, kept['rows'])
+        now = _hide(connection, image_id, status, kept['rows'] if removed else None)
     connection.execute(sa.delete(tables.failures).where(tables.failures.c.image_id == image_id))
     if imports.may_be_under_way(image):
-        imports.cancel(connection, image, for_good=not image.locations)
-    gone_image = image.replace(status='deleted', updated_at=now.replace(microsecond=0))
+        imports.cancel(connection, image, for_good=not removed)
+    gone_image = image.replace(status=status, updated_at=now.replace(microsecond=0))
     notices = riders.notices(ctx.riders, gone_image)
-    if not image.locations:
+    if not removed:
         outbox.write(connection, notices)
         return Operation(0, image_id, image_id, kind='delete')
     return operations.note_removal(
-        connection, ctx, process, image, image.locations, 'delete', kept, notices
+        connection, ctx, process, image_id, removed, 'delete', kept, notices
     )
 
 
-def _hide(connection: Connection, image: Image, kept: dict[str, list[int]]) -> datetime.datetime:
-    """All rows of the image become deleted; `kept` gets the ids of those that may come back.
+def _hide(
+    connection: Connection, image_id: str, status: str, kept: dict[str, list[int]] | None
+) -> datetime.datetime:
+    """All rows of the image become deleted, itself with this status.
 
-    Gives the time that is in the rows.
+    `kept` gets the ids of those that may come back. Gives the time that is in the rows.
     """
     now = rows.utcnow()
     gone: dict[str, Any] = {'deleted': True, 'deleted_at': now, 'updated_at': now}
     connection.execute(
-        sa.update(tables.images).where(images.id == image.id).values(status='deleted', **gone)
+        sa.update(tables.images).where(images.id == image_id).values(status=status, **gone)
     )
     # Placeholders that Glance's imports leave are no data, but rows of the image all the same.
     connection.execute(
         sa.update(tables.image_locations)
-        .where(locations.image_id == image.id, locations.deleted == sa.false())
-        .values(status='deleted', **gone)
+        .where(locations.image_id == image_id, locations.deleted == sa.false())
+        .values(status=sa.case((locations.status == 'active', status), else_='deleted'), **gone)
     )
     for table in _WITH_IMAGE:
-        live = sa.and_(table.c.image_id == image.id, table.c.deleted == sa.false())
-        if image.locations:
+        live = sa.and_(table.c.image_id == image_id, table.c.deleted == sa.false())
+        if kept is not None:
             ids = connection.execute(sa.select(table.c.id).where(live)).scalars().all()
             kept[table.name] = list(ids)
         connection.execute(sa.update(table).where(live).values(**gone))
     return now
+
+
+def take_deferred(
+    connection: Connection, ctx: RequestContext, process: Process, age: float
+) -> Operation | None:
+    """One that was deferred `age` seconds ago, ours to remove its data; None if there is none.
+
+    From here on it cannot be restored. A Glance beside us finds it by its status, as we do.
+    """
+    now = rows.utcnow()
+    due = (
+        sa.select(images.id)
+        .where(
+            images.deleted == sa.true(),
+            images.status == DEFERRED,
+            images.deleted_at <= now - datetime.timedelta(seconds=age),
+            # Who has written since has not succeeded.
+            sa.or_(images.updated_at <= images.deleted_at, images.updated_at <= now - AGAIN),
+        )
+        .order_by(images.deleted_at, images.id)
+        .limit(AT_A_TIME)
+    )
+    for image_id in connection.execute(due).scalars().all():
+        if not _change_deferred(connection, image_id, DEFERRED, status='deleted', updated_at=now):
+            continue
+        removed = _deferred_locations(connection, image_id)
+        if not sealing.are_readable(removed):
+            # The others must not wait for this one.
+            _change_deferred(connection, image_id, 'deleted', status=DEFERRED)
+            continue
+        if not removed:
+            return Operation(0, image_id, image_id, kind='delete')
+        connection.execute(
+            sa.update(tables.image_locations)
+            .where(locations.id.in_([found.id for found in removed]))
+            .values(status='deleted', deleted_at=now, updated_at=now)
+        )
+        kept = {'status': DEFERRED}
+        return operations.note_removal(connection, ctx, process, image_id, removed, 'delete', kept)
+    return None
+
+
+def _change_deferred(connection: Connection, image_id: str, before: str, **values: Any) -> bool:
+    """Compare-and-set on the status of an image that is deleted."""
+    change = sa.update(tables.images).where(
+        images.id == image_id, images.deleted == sa.true(), images.status == before
+    )
+    return bool(connection.execute(change.values(**values)).rowcount)
+
+
+def _deferred_locations(connection: Connection, image_id: str) -> tuple[Location, ...]:
+    wanted = (
+        sa.select(locations.id, locations.value, locations.meta_data)
+        .where(locations.image_id == image_id, locations.status == DEFERRED)
+        .order_by(locations.id)
+    )
+    return tuple(
+        Location(row.id, sealing.unseal(connection, row.value), rows.metadata(row.meta_data))
+        for row in connection.execute(wanted)
+    )
 
 
 def claim_location(
@@ -103,13 +180,16 @@ def claim_location(
         touch = sa.update(tables.images).where(images.id == image_id)
         connection.execute(touch.values(updated_at=now))
     riders.announce(connection, ctx.riders, image.replace(updated_at=now.replace(microsecond=0)))
-    return operations.note_removal(connection, ctx, process, image, chosen, 'location', {})
+    return operations.note_removal(connection, ctx, process, image_id, chosen, 'location', {})
 
 
-def noted(kept: str) -> tuple[tuple[Location, ...], tuple[Notice, ...]]:
+def noted(connection: Connection, kept: str) -> tuple[tuple[Location, ...], tuple[Notice, ...]]:
     """The locations whose bytes are to go, and what is told then, from the note of a claim."""
     note = json.loads(kept)
-    found = (Location(one['id'], one['url'], one['metadata']) for one in note['locations'])
+    found = (
+        Location(one['id'], sealing.unseal(connection, one['url']), one['metadata'])
+        for one in note['locations']
+    )
     return tuple(found), tuple(Notice(message) for message in note.get('notices', ()))
 
 
@@ -156,8 +236,11 @@ def abort_delete(connection: Connection, claim: Operation) -> None:
 
 
 def _bring_back(connection: Connection, claim: Operation, kind: str, kept: dict[str, Any]) -> bool:
-    """Whether the image is still there."""
+    """Whether the image is there again."""
     now = rows.utcnow()
+    if kept.get('status') == DEFERRED:
+        _defer_again(connection, claim, now)
+        return False
     back: dict[str, Any] = {'deleted': False, 'deleted_at': None, 'updated_at': now}
     restored = sa.update(tables.images).where(images.id == claim.image_id)
     if kind == 'delete':
@@ -179,3 +262,13 @@ def _bring_back(connection: Connection, claim: Operation, kind: str, kept: dict[
         if chosen:
             connection.execute(sa.update(table).where(table.c.id.in_(chosen)).values(**back))
     return True
+
+
+def _defer_again(connection: Connection, claim: Operation, now: datetime.datetime) -> None:
+    """Of the locations only those of `claim` come back; they are tried `AGAIN`."""
+    if _change_deferred(connection, claim.image_id, 'deleted', status=DEFERRED, updated_at=now):
+        connection.execute(
+            sa.update(tables.image_locations)
+            .where(locations.id.in_([found.id for found in claim.locations]))
+            .values(status=DEFERRED, updated_at=now)
+        )

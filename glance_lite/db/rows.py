@@ -18,7 +18,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from glance_lite.db import tables
+from glance_lite.db import sealing, tables
 from glance_lite.db.statements import Direct, Statement
 from glance_lite.errors import ImageNotFound
 from glance_lite.model import EMPTY, Image, Location
@@ -171,7 +171,8 @@ def load(
         elif kind == TAG:
             tags.append(key)
         elif kind == LOCATION:
-            locations.append(Location(number, value, metadata(meta), key))
+            url = sealing.unseal(connection, value)
+            locations.append(Location(number, url, metadata(meta), key))
         else:
             member = True
     if head is None:

@@ -99,9 +99,12 @@ def take_over(connection: Connection, here: Process, found: Operation) -> Operat
     left = protocol.take(connection, found, started=db_now(), **dataclasses.asdict(here))
     if left is None:
         return None
+    if left.kind == protocol.GRANT:
+        return left
     if left.kind != 'upload':
         kept = sa.select(operations.kept).where(operations.serial == left.serial)
-        locations, notices = removals.noted(connection.execute(kept).scalar_one())
+        note = connection.execute(kept).scalar_one()
+        locations, notices = removals.noted(connection, note)
         return dataclasses.replace(left, locations=locations, notices=notices)
     if running:
         protocol.give_back(connection, left, GIVEN_UP)

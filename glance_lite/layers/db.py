@@ -23,6 +23,7 @@ from glance_lite.db import (
     outbox,
     removals,
     rows,
+    sealing,
     sweeps,
     usage,
 )
@@ -74,6 +75,7 @@ class Database(Layer):
 
     def __init__(self, parts: Parts) -> None:
         engine.database_url(parts.conf)  # a bad url stops the start
+        sealing.key_of(parts.conf)  # and so does a bad key
         self._conf = parts.conf
 
     def start(self) -> None:
@@ -205,6 +207,15 @@ class Database(Layer):
 
     def claim_delete(self, ctx: RequestContext, image_id: str) -> Operation:
         return self._write(ctx, removals.claim_delete, ctx, self.process, image_id)
+
+    def defer_delete(self, ctx: RequestContext, image_id: str) -> Operation:
+        return self._write(ctx, removals.claim_delete, ctx, self.process, image_id, later=True)
+
+    def take_deferred(self, ctx: RequestContext, age: float) -> Operation | None:
+        return self._write(ctx, removals.take_deferred, ctx, self.process, age)
+
+    def claim_grant(self, ctx: RequestContext, image_id: str) -> Operation:
+        return self._write(ctx, operations.claim_grant, ctx, self.process, image_id)
 
     def commit_delete(self, ctx: RequestContext, claim: Operation) -> None:
         self._write(ctx, removals.commit_delete, claim)

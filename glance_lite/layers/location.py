@@ -33,6 +33,7 @@ from glance_lite.errors import (
 )
 from glance_lite.inspection import Inspector
 from glance_lite.layer import Layer, Parts, overrides
+from glance_lite.layers.grants import Grants
 from glance_lite.layers.registration import Registration
 from glance_lite.model import FAILED_UPLOAD, Location, StoreInfo
 from glance_lite.relocation import plan
@@ -40,7 +41,16 @@ from glance_lite.signatures import Signatures
 
 if TYPE_CHECKING:
     from glance_lite.context import RequestContext
-    from glance_lite.model import Changes, Image, NewLocation, Operation, Orphan, Stored, Wanted
+    from glance_lite.model import (
+        Changes,
+        Image,
+        Member,
+        NewLocation,
+        Operation,
+        Orphan,
+        Stored,
+        Wanted,
+    )
     from glance_lite.stream import Download, Upload
 
 LOG = logging.getLogger(__name__)
@@ -64,6 +74,9 @@ class Locations(Layer):
         self._formats = parts.conf.image_format
         self._signatures = Signatures(parts.conf)
         self._registration = Registration(parts.gateway, parts.conf)
+        self._grants = Grants(parts.gateway)
+        self._delayed: bool = parts.conf.delayed_delete
+        self._scrub_time: int = parts.conf.scrub_time
         self._wake = parts.wake
         # serial -> state of the operations this process has under way
         self._held: dict[int, str] = {}
@@ -96,7 +109,8 @@ class Locations(Layer):
                 lambda: self.next.extend_upload(ctx, claim, source),
             )
             stored = self._gateway.put(store_id, claim.name, _spare(claim), source)
-            return self.next.commit_upload(ctx, claim, source, stored)
+            with self._grants.around(self.next, ctx, claim.image_id, (_location(stored),)):
+                return self.next.commit_upload(ctx, claim, source, stored)
         except BaseException as ex:
             # BaseException: a green thread that is killed must clean up as well.
             # The answer to a commit may be lost and the commit have come through: only who could
@@ -141,9 +155,8 @@ class Locations(Layer):
 
     def _take_back(self, image_id: str, stored: Stored) -> bool:
         """The bytes are there and the row does not want them; whether they are gone now."""
-        location = Location(0, stored.url, {'store': stored.store} if stored.store else {})
         try:
-            self._gateway.remove(location)
+            self._gateway.remove(_location(stored))
         except ObjectNotFound:
             pass  # whoever swept the claim was quicker
         except StoreError as ex:
@@ -178,16 +191,21 @@ class Locations(Layer):
     # --- data that lies somewhere already
 
     def get_locations(self, ctx: RequestContext, image_id: str) -> tuple[Location, ...]:
-        return self.next.peek(ctx, image_id).locations
+        return tuple(self._gateway.order(self.next.peek(ctx, image_id).locations))
 
     def update_image(self, ctx: RequestContext, image_id: str, changes: Changes) -> Image:
         if not changes.locations:
-            return self.next.update_image(ctx, image_id, changes)
+            if 'visibility' not in changes.fields:
+                return self.next.update_image(ctx, image_id, changes)
+            with self._grants.around(self.next, ctx, image_id):
+                return self.next.update_image(ctx, image_id, changes)
         registration = self._registration
         image = self.next.peek(ctx, image_id)
         steps = [registration.resolve_step(image, step) for step in changes.locations]
         formats = {name: changes.fields[name] for name in FORMATS if name in changes.fields}
-        planned = plan(image.replace(**formats), steps, self._algorithm)
+        # Positions are meant in the order that is shown.
+        shown = tuple(self._gateway.order(image.locations))
+        planned = plan(image.replace(locations=shown, **formats), steps, self._algorithm)
         for new in planned.unknown:
             self._check_whose(ctx, image, new.url)
             registration.check_reachable(new.url)
@@ -199,7 +217,9 @@ class Locations(Layer):
         if 'status' in planned.fields and FAILED_UPLOAD in image.properties:
             remove |= {FAILED_UPLOAD}
         changes = dataclasses.replace(changes, fields=fields, remove=remove, locations=())
-        claim = self.next.relocate(ctx, image_id, changes, planned.relocation)
+        relocation = planned.relocation
+        with self._grants.around(self.next, ctx, image_id, (*image.locations, *relocation.add)):
+            claim = self.next.relocate(ctx, image_id, changes, relocation)
         assert claim.image is not None
         if claim.serial:
             self._remove(ctx, claim)
@@ -249,7 +269,10 @@ class Locations(Layer):
         active = self._registration.active_before_hashing(new)
         size = self._registration.size(new.url)
         algorithm = self._registration.algorithm(new)
-        claim = self.next.place_import(ctx, claim, size, active, algorithm)
+        with self._grants.around(
+            self.next, ctx, claim.image_id, (Location(0, new.url, new.metadata),)
+        ):
+            claim = self.next.place_import(ctx, claim, size, active, algorithm)
         assert claim.image is not None
         found = self._registration.digests(claim.image, new, lambda: self.next.is_held(ctx, claim))
         self.next.commit_import(ctx, claim, found)
@@ -257,7 +280,18 @@ class Locations(Layer):
     # --- away
 
     def delete_image(self, ctx: RequestContext, image_id: str) -> None:
-        self._remove(ctx, self.next.claim_delete(ctx, image_id))
+        claim = self.next.defer_delete if self._delayed else self.next.claim_delete
+        self._remove(ctx, claim(ctx, image_id))
+
+    def scrub_next(self, ctx: RequestContext) -> bool:
+        claim = self.next.take_deferred(ctx, self._scrub_time)
+        if claim is None:
+            return False
+        try:
+            self._remove(ctx, claim)
+        except InUse as ex:
+            LOG.error('Data of deleted image %s is removed later: %s', claim.image_id, ex)
+        return True
 
     def delete_from_store(self, ctx: RequestContext, image_id: str, store: str) -> None:
         if not self._gateway.multi:
@@ -302,6 +336,16 @@ class Locations(Layer):
                 return False
         return True
 
+    # --- who reads, where the store itself decides
+
+    def add_member(self, ctx: RequestContext, image_id: str, member_id: str) -> Member:
+        with self._grants.around(self.next, ctx, image_id):
+            return self.next.add_member(ctx, image_id, member_id)
+
+    def remove_member(self, ctx: RequestContext, image_id: str, member_id: str) -> Member:
+        with self._grants.around(self.next, ctx, image_id):
+            return self.next.remove_member(ctx, image_id, member_id)
+
     # --- what is done in the background
 
     def keep_alive(self, ctx: RequestContext) -> None:
@@ -320,6 +364,9 @@ class Locations(Layer):
         if claim.kind == 'upload':
             with self._holding(claim):
                 self._remove_named(ctx, claim)
+        elif claim.kind == 'grant':
+            with self._holding(claim):
+                self._grants.settle(self.next, claim)
         else:
             try:
                 self._remove(ctx, claim)
@@ -363,6 +410,11 @@ class Locations(Layer):
             LOG.error('Data of image %s is removed later: %s', claim.image_id, ex)
             return
         self.next.end_operation(ctx, claim)
+
+
+def _location(stored: Stored) -> Location:
+    """Where an upload is, before there is a row that says so."""
+    return Location(0, stored.url, {'store': stored.store} if stored.store else {})
 
 
 def _spare(claim: Operation) -> str:

@@ -312,6 +312,27 @@ class StoreConformance(ReadConformance):
         self._added.append(url)
         assert driver.redact(url).startswith(driver.schemes[0])
 
+    # --- who reads, where the driver decides
+
+    def test_who_reads_can_be_said_again_and_again(self, driver: StoreDriver, name: str) -> None:
+        if Cap.ACL not in driver.caps:
+            return
+        key = self.add(driver, name, b'data')
+        for projects in (('alpha', 'beta'), ('beta',), (), ()):
+            driver.acl(key, False, projects)
+            driver.acl(key, True, ())
+            assert b''.join(driver.get(key)) == b'data'
+
+    def test_of_what_is_not_there_nobody_can_say_who_reads(
+        self, driver: StoreDriver, name: str
+    ) -> None:
+        if Cap.ACL not in driver.caps:
+            return
+        key = self.add(driver, name, b'data')
+        driver.delete(key)
+        with pytest.raises(ObjectNotFound):
+            driver.acl(key, True, ())
+
     # --- for people
 
     def test_list_shows_what_is_stored(self, driver: StoreDriver, name: str) -> None:

@@ -101,18 +101,42 @@ def test_nothing_is_shown_unless_configured(make, web):
     assert app.patch(image['id'], step(web.http + '/data'), **ADMIN).status == 403
 
 
-def test_direct_url_is_that_of_the_store_with_most_weight(make, web):
+@pytest.mark.parametrize(
+    ('strategy', 'more', 'first'),
+    [
+        ('', '[ram]\nweight = 5', 'ram'),
+        ('', '', 'web'),
+        ('location_strategy = location_order', '[ram]\nweight = 5', 'web'),
+        (
+            'location_strategy = store_type',
+            '[store_type_location_strategy]\nstore_type_preference = rbd, memory, http',
+            'ram',
+        ),
+    ],
+)
+def test_locations_are_shown_and_counted_in_the_order_of_the_strategy(
+    make, web, strategy, more, first
+):
     app = make(
-        'show_image_direct_url = true\nshow_multiple_locations = true', more='[ram]\nweight = 5'
+        f'show_image_direct_url = true\nshow_multiple_locations = true\n{strategy}', more=more
     )
     image = app.create(**BARE)
     ram = in_ram(app)
     steps = [step(web.http + '/data'), step(ram)]
     assert app.patch(image['id'], *steps, **ADMIN).status == 200
-    shown = show(app, image['id'], project='alpha')
-    assert shown['direct_url'] == ram
-    assert [one['url'] for one in shown['locations']] == [web.http + '/data', ram]
-    assert shown['stores'] == 'web,ram'
+    urls = {'web': web.http + '/data', 'ram': ram}
+    order = sorted(urls, key=lambda store: store != first)
+    for shown in (show(app, image['id'], project='alpha'), *app.get('/v2/images').json['images']):
+        assert shown['direct_url'] == urls[first]
+        assert [one['url'] for one in shown['locations']] == [urls[store] for store in order]
+        assert shown['stores'] == ','.join(order)
+    service = {'project': 'services', 'roles': 'service,admin'}
+    told = app.get(f'/v2/images/{image["id"]}/locations', **service).json
+    assert [one['url'] for one in told] == [urls[store] for store in order]
+    # A position in a patch is one in this list.
+    taken = {'op': 'remove', 'path': '/locations/0'}
+    assert app.patch(image['id'], taken, **ADMIN).status == 200
+    assert show(app, image['id'])['direct_url'] == urls[order[1]]
 
 
 def test_a_rule_of_the_operators_own_hides_locations(make, web, tmp_path):

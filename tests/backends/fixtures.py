@@ -20,6 +20,7 @@ import sqlalchemy as sa
 from oslo_config import cfg
 
 from glance_lite.conf import database as database_options
+from glance_lite.conf import locations as location_options
 from glance_lite.conf import quota as quota_options
 from glance_lite.conf import tasks as task_options
 from glance_lite.context import RequestContext
@@ -41,24 +42,27 @@ def pytest_unconfigure(config):
         databases.end()
 
 
-def make_conf(url: str, storage: str = '0', **options) -> cfg.ConfigOpts:
-    """A configuration with ``[database]``, ``[task]`` and limits only.
+def make_conf(url: str, storage: str = '0', key: str | None = None, **options) -> cfg.ConfigOpts:
+    """What the ``db`` layer reads.
 
-    `storage` is ``user_storage_quota``; the `options` are those of ``[database]``.
+    `storage` is ``user_storage_quota``, `key` that of encrypted urls; the `options` are those of
+    ``[database]``.
     """
     conf = cfg.ConfigOpts()
     conf.register_opts(quota_options.OPTIONS['DEFAULT'])
     conf.register_opts(database_options.OPTIONS['database'], group='database')
     conf.register_opts(task_options.OPTIONS['task'], group='task')
+    conf.register_opts(location_options.OPTIONS['DEFAULT'])
     conf([], default_config_files=[], default_config_dirs=[])
     conf.set_override('user_storage_quota', storage)
+    conf.set_override('metadata_encryption_key', key)
     for name, value in {'connection': url, **options}.items():
         conf.set_override(name, value, group='database')
     return conf
 
 
-def make_layer(url: str, **options) -> Database:
-    layer = Database(types.SimpleNamespace(conf=make_conf(url, **options)))
+def make_layer(url: str, key: str | None = None, **options) -> Database:
+    layer = Database(types.SimpleNamespace(conf=make_conf(url, key, **options)))
     layer.start()
     return layer
 

@@ -17,6 +17,7 @@ import uuid
 import pytest
 from oslo_config import cfg
 
+from glance_lite import plugins
 from glance_lite.db import admin
 from glance_lite.errors import Forbidden, Invalid
 from glance_lite.layer import Layer
@@ -35,7 +36,7 @@ from glance_lite.testing.faults import Faults
 from glance_lite.testing.layers import DATA, LayerConformance, caller, make_parts, make_upload
 from glance_lite.testing.metadefs import make_namespace
 from tests import signing
-from tests.backends import keystone
+from tests.backends import keystone, vendor
 from tests.backends.fixtures import make_conf
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -194,15 +195,37 @@ class TestLocationSigned(TestLocation):
         assert self.inner.names()[-2:] == ['abort_upload', 'end_operation']
 
 
+class TestLocationWithEverything(TestLocation):
+    """Deletes are put off, stores are told who reads, and the strategy is another one."""
+
+    configuration = """
+[DEFAULT]
+enabled_backends = ram:acl
+delayed_delete = true
+location_strategy = store_type
+metadata_encryption_key = 0123456789abcdef
+[store_type_location_strategy]
+store_type_preference = acl, file
+"""
+
+    @pytest.fixture
+    def parts(self, tmp_path, monkeypatch):
+        path = {'acl': 'tests.unit.layers.acl_store:AclStore'}
+        vendor.install(monkeypatch, tmp_path / 'site', plugins.STORES, path)
+        return make_parts(tmp_path, self.configuration)
+
+
 OWNER = caller('alpha', 'admin', 'member', 'reader')
 
 
 class TestDatabase(LayerConformance):
     """It ends every operation, on a real SQLite file; so each case needs rows of its own."""
 
+    key: str | None = None
+
     @pytest.fixture
     def layer(self, tmp_path):
-        conf = make_conf(f'sqlite:///{tmp_path}/glance.sqlite')
+        conf = make_conf(f'sqlite:///{tmp_path}/glance.sqlite', self.key)
         admin.sync(conf)
         return Database(types.SimpleNamespace(conf=conf))
 
@@ -291,8 +314,19 @@ class TestDatabase(LayerConformance):
 
     for_abort_delete = for_commit_delete
 
+    def for_take_deferred(self, image_id):
+        self.fill(image_id)
+        self.subject.defer_delete(OWNER, image_id)
+        return (0.0,)
+
     def for_get_task(self, image_id):
         return (self.subject.create_task(OWNER, NewTask('import', {})).id,)
+
+
+class TestDatabaseWithAKey(TestDatabase):
+    """Urls of locations are encrypted."""
+
+    key = '0123456789abcdef'
 
 
 class TestFaults(LayerConformance):

@@ -12,6 +12,7 @@ from glance_lite.testing.stores import StoreConformance
 from store_drivers.file import FileStore
 from store_drivers.memory import MemoryStore
 from tests.sizes import full
+from tests.unit.layers.acl_store import AclStore
 
 
 def file_store(**settings):
@@ -62,6 +63,14 @@ class TestMemory(StoreConformance):
     @pytest.fixture
     def driver(self):
         driver = MemoryStore('ram', {'memory_store_size': None})
+        driver.start()
+        return driver
+
+
+class TestMemoryWithAcls(StoreConformance):
+    @pytest.fixture
+    def driver(self):
+        driver = AclStore('guarded', {'memory_store_size': None})
         driver.start()
         return driver
 

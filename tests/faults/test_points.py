@@ -61,11 +61,15 @@ class Scene:
     database: str
     alpha: Caller
 
-    def die(self, act: Callable[[], object]) -> None:
-        """Do what kills the worker. Nobody takes its place before `go_on`."""
+    def die(self, act: Callable[[], object], later: bool = False) -> None:
+        """Do what kills the worker. Nobody takes its place before `go_on`.
+
+        `later`: it is the background that dies, so the request may be answered.
+        """
         (worker,) = self.server.workers()
         os.kill(self.server.pid, signal.SIGSTOP)
-        with pytest.raises(requests.ConnectionError):
+        broken = requests.ConnectionError
+        with contextlib.suppress(broken) if later else pytest.raises(broken):
             act()
         until(lambda: not alive(worker), 'the worker is dead')
 
@@ -90,7 +94,7 @@ def swept(left: Left) -> Left:
     if 'upload' in left.operations:
         reason = GIVEN_UP if left.status == 'saving' else left.reason
         return Left('queued', reason)
-    if 'delete' in left.operations:
+    if 'delete' in left.operations or left.status == 'pending_delete':
         return Left('deleted')
     if 'location' in left.operations:
         return dataclasses.replace(left, operations=(), files=left.locations)
@@ -98,7 +102,7 @@ def swept(left: Left) -> Left:
 
 
 @contextlib.contextmanager
-def scene(directory: pathlib.Path, engine: str, *faults: str) -> Iterator[Scene]:
+def scene(directory: pathlib.Path, engine: str, *faults: str, more: str = '') -> Iterator[Scene]:
     databases.require(engine)
     url = databases.create(engine, directory)
     lines: dict[bool, list[str]] = {True: [], False: []}
@@ -106,9 +110,10 @@ def scene(directory: pathlib.Path, engine: str, *faults: str) -> Iterator[Scene]
         lines[fault.split()[1] in OPERATIONS].append(f'fault = {fault}')
     stores = STORES.replace('STORE', '\n'.join(lines[False]))
     stores = stores.replace('LAYER', '\n'.join(lines[True]))
+    stores += '[maintenance]\nsweep_interval = 1\n' if more else ''
     try:
         made = processes.settings(
-            directory, url, stores=stores, default='user_storage_quota = 100MB'
+            directory, url, stores=stores, default=f'user_storage_quota = 100MB\n{more}'
         )
         made.edit('workers = 2', 'workers = 1')
         with processes.api(made) as server:
@@ -200,6 +205,32 @@ def test_delete(point, left, engine, tmp_path):
         image_id = made.alpha.create()
         made.alpha.upload(image_id, DATA)
         made.die(lambda: made.alpha('DELETE', f'/images/{image_id}', 204))
+        assert made.look(image_id) == left
+        made.go_on(image_id)
+
+
+#: Where the worker dies when data shall stay for a while, and when it goes -> what it leaves.
+DEFERRED = {
+    'before defer_delete': ACTIVE,
+    'after defer_delete': Left('pending_delete', files=1),
+    'before delete': NOTED,
+    'after delete': dataclasses.replace(NOTED, files=0),
+    'before commit_delete': dataclasses.replace(NOTED, files=0),
+}
+#: Those where it is the request that dies.
+LONG = ('before defer_delete', 'after defer_delete')
+
+
+@pytest.mark.parametrize('engine', ENGINES)
+@pytest.mark.parametrize(('point', 'left'), DEFERRED.items(), ids=DEFERRED)
+def test_deferred_delete(point, left, engine, tmp_path):
+    more = f'delayed_delete = true\nscrub_time = {3 if point in LONG else 0}'
+    # commit_delete is called for the delete itself as well, which has nothing to commit.
+    number = 2 if 'commit_delete' in point else 1
+    with scene(tmp_path, engine, f'{point} {number} kill', more=more) as made:
+        image_id = made.alpha.create()
+        made.alpha.upload(image_id, DATA)
+        made.die(lambda: made.alpha('DELETE', f'/images/{image_id}', 204), point not in LONG)
         assert made.look(image_id) == left
         made.go_on(image_id)
 

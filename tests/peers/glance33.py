@@ -174,3 +174,17 @@ def running(
         except subprocess.TimeoutExpired:
             os.killpg(process.pid, signal.SIGKILL)
             process.wait()
+
+
+def scrub(etc: pathlib.Path, *arguments: str) -> str:
+    """Run Glance's own glance-scrubber once; its output."""
+    tool = home() / 'bin' / 'glance-scrubber'
+    done = subprocess.run(
+        [str(tool), '--config-file', str(etc / 'glance-api.conf'), *arguments],
+        capture_output=True,
+        text=True,
+        env=environment(etc),
+    )
+    if done.returncode:
+        raise RuntimeError(done.stdout + done.stderr)
+    return done.stdout + done.stderr

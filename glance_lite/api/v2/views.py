@@ -18,11 +18,13 @@ class ImageView:
         self,
         several_stores: bool,
         all_locations: bool,
-        order: Callable[[Image], Sequence[Location]] | None,
+        direct_url: bool,
+        order: Callable[[Sequence[Location]], Sequence[Location]],
     ) -> None:
-        """`order` puts the best location first, where one is shown as direct_url."""
+        """`order` puts the best location first."""
         self._several = several_stores
         self._all = all_locations
+        self._direct_url = direct_url
         self._order = order
 
     def __call__(self, image: Image) -> dict[str, Any]:
@@ -50,13 +52,14 @@ class ImageView:
             'created_at': image.created_at.isoformat() + 'Z',
             'updated_at': image.updated_at.isoformat() + 'Z',
         }
+        locations = image.locations and self._order(image.locations)
         if self._all:
-            view['locations'] = [location_view(one) for one in image.locations]
-        if image.locations:
-            if self._order is not None:
-                view['direct_url'] = self._order(image)[0].url
+            view['locations'] = [location_view(one) for one in locations]
+        if locations:
+            if self._direct_url:
+                view['direct_url'] = locations[0].url
             if self._several:
-                stores = [location.store for location in image.locations]
+                stores = [location.store for location in locations]
                 view['stores'] = ','.join(store for store in stores if store)
         view['tags'] = image.tags
         view['self'] = link

@@ -37,11 +37,11 @@ def test_unknown_options_are_ignored(parsed):
 
 
 def test_removed_options_are_told_once_each(parsed):
-    read = parsed('[DEFAULT]\nlocation_strategy = x\nenable_v1_api = true\n# owner_is_tenant = 1\n')
+    read = parsed('[DEFAULT]\ndata_api = x\nenable_v1_api = true\n# owner_is_tenant = 1\n')
     told = conf.removed(read)
     assert len(told) == 2
     assert all(str(parsed.path) in sentence for sentence in told)
-    assert 'location_strategy' in told[1] and 'enable_v1_api' in told[0]
+    assert 'data_api' in told[0] and 'enable_v1_api' in told[1]
 
 
 @pytest.mark.parametrize(

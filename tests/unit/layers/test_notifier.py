@@ -156,6 +156,14 @@ def test_the_life_of_an_image(made, sent):
     assert delete['deleted_at'].endswith('Z') and delete['id'] == image.id
 
 
+def test_a_delete_that_is_put_off_says_so(make, sent):
+    made = make(LAYERS, f'{BUS}[DEFAULT]\ndelayed_delete = true\n')
+    for image in (made.active(), made.create()):
+        made.outer.delete_image(owner(), image.id)
+    told = [(one['status'], one['deleted']) for _, _, one in sent()]
+    assert told == [('pending_delete', True), ('deleted', True)]
+
+
 def test_events_of_members(made, sent):
     image = made.create()
     made.outer.add_member(owner(), image.id, 'beta')
