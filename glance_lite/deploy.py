@@ -10,9 +10,10 @@ anything is imported, so it works whether Glance is installed or not. Our factor
 from __future__ import annotations
 
 import configparser
+import dataclasses
 import functools
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import webob
@@ -59,6 +60,25 @@ PASTE_FILE = 'glance-api-paste.ini'
 APPLICATION = 'glance-api'
 
 
+@dataclasses.dataclass(frozen=True)
+class Named:
+    """A filter or an application of a Paste file."""
+
+    name: str
+    #: what the file says that makes it, as ``egg:glance-lite#api``
+    made_by: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Path:
+    """What is served under a path."""
+
+    path: str
+    #: on the way to it, outermost first
+    filters: tuple[Named, ...]
+    application: Named
+
+
 class Loader(loadwsgi.ConfigLoader):  # type: ignore[misc]
     """A Paste loader that knows the service and Glance's names."""
 
@@ -91,18 +111,45 @@ class Loader(loadwsgi.ConfigLoader):  # type: ignore[misc]
         )
 
     def pipeline(self, name: str) -> list[str]:
-        """Names of the filters in front of an application, for people."""
+        """Names of the filters in front of an application and of what they lead to, for people."""
+        values, steps = self._section(name)
+        if steps:
+            return steps
+        return self.pipeline(values['/']) if '/' in values else [name]
+
+    def paths(self, name: str, prefix: str = '', before: tuple[Named, ...] = ()) -> Iterator[Path]:
+        """What is served where, and the filters on the way, outermost first."""
+        values, steps = self._section(name)
+        if steps:
+            filters = tuple(Named(step, self._made_by('filter', step)) for step in steps[:-1])
+            yield from self.paths(steps[-1], prefix, before + filters)
+            return
+        mounts = sorted(key for key in values if key.startswith('/'))
+        for path in mounts:
+            yield from self.paths(values[path], prefix + path.rstrip('/'), before)
+        if not mounts:
+            yield Path(prefix or '/', before, Named(name, self._made_by('app', name)))
+
+    def _section(self, name: str) -> tuple[dict[str, str], list[str]]:
+        """What a section that serves says, and the steps it is made of if it is a pipeline."""
         for kind in ('pipeline:', 'composite:', 'app:'):
             if not self.parser.has_section(kind + name):
                 continue
             values: dict[str, str] = dict(self.parser.items(kind + name, raw=True))
             if values.get(COMPOSITE) == ALIASES['glance.api:pipeline_factory']:
-                return values[_flavor(self._service)].split()
-            if kind == 'pipeline:':
-                return values['pipeline'].split()
-            if '/' in values:
-                return self.pipeline(values['/'])
-        return [name]
+                return values, values[_flavor(self._service)].split()
+            return values, values['pipeline'].split() if kind == 'pipeline:' else []
+        return {}, []
+
+    def _made_by(self, kind: str, name: str) -> str:
+        """What the file says that makes a filter or an application."""
+        section = f'{kind}:{name}'
+        if not self.parser.has_section(section):
+            return ''
+        for option, value in self.parser.items(section, raw=True):
+            if option == 'use' or option.startswith('paste.'):
+                return str(value)
+        return ''
 
 
 def _flavor(service: Service) -> str:

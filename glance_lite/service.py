@@ -52,7 +52,8 @@ class Service:
             self.gateway.start()
             for layer in self.layers:
                 if layer.acts():
-                    layer.start()
+                    with _naming(f'[controller] layers: {layer.name} cannot be started'):
+                        layer.start()
 
     def start_background(self) -> None:
         """Set the background work going: after `start`, in a process that does not fork."""
@@ -109,7 +110,21 @@ def load_layers(parts: Parts) -> list[Layer]:
         kind = plugins.load(plugins.LAYERS, name, option)
         if not (isinstance(kind, type) and issubclass(kind, Layer)):
             raise PluginError(f'{option}: {name} is not a layer')
-        layer = kind(parts)
+        with _naming(f'{option}: {name} cannot be made'):
+            layer = kind(parts)
         layer.name = name
         layers.append(layer)
     return layers
+
+
+@contextlib.contextmanager
+def _naming(what: str) -> Iterator[None]:
+    """A plug-in of someone else's can fail with anything; the start says which one it was."""
+    try:
+        yield
+    except GlanceLiteError:
+        raise
+    except Exception as ex:
+        LOG.debug('%s', what, exc_info=True)
+        said = ' '.join(f'{type(ex).__name__}: {ex}'.split())
+        raise PluginError(f'{what}: {said}') from ex
