@@ -87,8 +87,8 @@ class Picture:
         self._root.set('role', 'img')
         self._root.set('aria-labelledby', 'title desc')
         title = f'The way of a request: {found.application}'
-        self._put(self._root, 'title', id='title').text = title
-        self._put(self._root, 'desc', id='desc').text = _description(found)
+        self._put(self._root, 'title', id='title').text = _printable(title)
+        self._put(self._root, 'desc', id='desc').text = _printable(_description(found))
         self._put(self._root, 'style').text = STYLE
         self._put(self._root, 'rect', width='100%', height='100%', fill=PAPER)
         self._y = MARGIN + 18
@@ -126,14 +126,13 @@ class Picture:
             more['font_weight'] = more.pop('weight')
         if mono:
             more['class_'] = 'mono'
-        # Newer than SVG 1.1 and needed by no browser, but text of several blanks is none of ours.
         element = self._put(parent, 'text', x=x, y=y, font_size=size, fill=fill, **more)
-        element.text = ''.join(letter if letter.isprintable() else '?' for letter in text)
+        element.text = _printable(text)
 
     def _group(self, title: str) -> ElementTree.Element:
         """What belongs together; the title is shown when the mouse is on it."""
         group = self._put(self._root, 'g')
-        self._put(group, 'title').text = title
+        self._put(group, 'title').text = _printable(title)
         return group
 
     def _heading(self, text: str) -> None:
@@ -184,9 +183,10 @@ class Picture:
                 self._arrow(pen)
             for end in ends:
                 made = end.application
-                self._room(pen, _width(made.name, 12) + 20, left)
+                name = f'{end.path} {made.name}' if len(ends) > 1 else made.name
+                self._room(pen, _width(name, 12) + 20, left)
                 group = self._group(f'{end.path}: {made.name}, {made.made_by}')
-                pen.x += self._box(group, pen, made.name, INK) + 8
+                pen.x += self._box(group, pen, name, INK) + 8
             self._y = pen.y + BOX + 10
         self._y -= 10
 
@@ -209,6 +209,8 @@ class Picture:
     def _draw_operations(self) -> None:
         """Two columns of tables: an operation on each line, a layer in each column."""
         self._heading('Who acts on which operation')
+        note = 'Operations in grey are called by layers and in the background only.'
+        self._words(self._root, MARGIN + 250.0, self._y - 10, note, fill=SOFT)
         names = max(_width(one.name, 11) for one in self._found.operations) + 14
         width = (WIDTH - 2 * MARGIN - GAP) / 2
         step = (width - names) / max(1, len(self._found.acting))
@@ -246,9 +248,7 @@ class Picture:
         mark = ', between layers' if one.inner else ''
         group = self._group(f'{one.name}: {" > ".join(one.layers) or "nobody"}{mark}')
         if shaded:
-            self._put(
-                group, 'rect', x=pen.x, y=pen.y, width=width, height=ROW, fill=SHADE
-            )
+            self._put(group, 'rect', x=pen.x, y=pen.y, width=width, height=ROW, fill=SHADE)
         middle = pen.y + ROW / 2
         self._words(
             group, pen.x + 6, middle + 4, one.name, size=11, mono=True,
@@ -290,6 +290,11 @@ class Picture:
             pen.x += width + 12
             lowest = max(lowest, pen.y + height)
         self._y = lowest
+
+
+def _printable(text: str) -> str:
+    """Without what XML has no place for."""
+    return ''.join(letter if letter.isprintable() else '?' for letter in text)
 
 
 def _width(text: str, size: float) -> float:
