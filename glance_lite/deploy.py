@@ -17,9 +17,11 @@ from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import webob
+from oslo_utils import strutils
 from paste.deploy import loadwsgi
 
 from glance_lite import conf as configuration
+from glance_lite import tracing
 from glance_lite.api import faults
 from glance_lite.errors import ConfigurationError, GlanceLiteError
 from glance_lite.middleware import oslo
@@ -176,17 +178,34 @@ def pipeline_of_flavor(
 
 
 def _with_configuration(factory: Any, conf: Any) -> Any:
-    """A filter of oslo.middleware made with our configuration; any other factory as it is."""
-    if not oslo.is_filter(factory):
-        return factory
-    # A partial, because the context that uses this one comes by as well.
-    return functools.partial(_oslo_filter, factory, conf)
+    """A filter of a library made with our configuration; any other factory as it is."""
+    # Partials, because the context that uses this one comes by as well.
+    if oslo.is_filter(factory):
+        return functools.partial(_oslo_filter, factory, conf)
+    if oslo.is_profiler(factory):
+        return functools.partial(_profiler, factory, conf)
+    if oslo.is_audit(factory):
+        return functools.partial(_audit, factory, conf)
+    return factory
 
 
 def _oslo_filter(factory: Any, conf: Any, global_conf: Mapping[str, str], **local_conf: str) -> Any:
     if local_conf.keys() <= FOREIGN_CONFIGURATION:
         return lambda app: oslo.make(factory.__self__, app, conf)
     return factory(global_conf, **local_conf)
+
+
+def _profiler(factory: Any, conf: Any, global_conf: Mapping[str, str], **local_conf: str) -> Any:
+    # Its section may switch it on as well, the old way.
+    if not (tracing.enabled(conf) or strutils.bool_from_string(local_conf.get('enabled'))):
+        return lambda app: app
+    make = factory(global_conf, **local_conf)
+    return lambda app: oslo.Traced(app, make(app))
+
+
+def _audit(factory: Any, conf: Any, global_conf: Mapping[str, str], **local_conf: str) -> Any:
+    # It would read the files of a project otherwise, or what nobody has parsed.
+    return factory({**global_conf, 'oslo_config_config': conf}, **local_conf)
 
 
 def paste_file(service: Service) -> str:

@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from oslo_config import cfg
 
 from glance_lite import conf as configuration
-from glance_lite import plugins
+from glance_lite import plugins, tracing
 from glance_lite.errors import ConfigurationError, GlanceLiteError, PluginError
 from glance_lite.gateway import Gateway
 from glance_lite.layer import Chain, Layer, Parts, link
@@ -48,6 +48,7 @@ class Service:
     def start(self) -> None:
         """Open what a worker needs. Raises `ConfigurationError`."""
         with self._naming_files():
+            tracing.start(self.conf)
             self.enforcer.start()
             self.gateway.start()
             for layer in self.layers:

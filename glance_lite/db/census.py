@@ -41,5 +41,6 @@ class Census:
         if time.monotonic() >= self._due:
             # Before it is known: whoever asks meanwhile, or after it failed, does not ask again.
             self._due = time.monotonic() + FRESH
-            self._images = dict(connection.execute(_IMAGES).tuples().all())
+            found = connection.execute(_IMAGES)
+            self._images = {str(status): int(count) for status, count in found}
         return under_way, self._images

@@ -88,8 +88,8 @@ def test_purge_takes_glances_options(conf, tmp_path):
 def test_pipeline_show(conf):
     code, out, _ = manage(conf, 'pipeline', 'show')
     assert code == 0
-    filters = 'cors > http_proxy_to_wsgi > versionnegotiation > authtoken > context > rootapp'
-    assert out.startswith(f'glance-api-keystone\n  {filters}\n')
+    filters = 'cors > http_proxy_to_wsgi > versionnegotiation > osprofiler > authtoken > context'
+    assert out.startswith(f'glance-api-keystone\n  {filters} > rootapp\n')
     assert '  auth > policy > quota > location > db\n' in out
     assert 'nothing to do for: property_protection, notifier' in out
     assert '  fast (file, weight 5, default): write, sendfile, list\n' in out

@@ -37,7 +37,14 @@ def make(tmp_path):
 
 def test_what_is_served_where(make):
     found = make()
-    filters = ['cors', 'http_proxy_to_wsgi', 'versionnegotiation', 'authtoken', 'context']
+    filters = [
+        'cors',
+        'http_proxy_to_wsgi',
+        'versionnegotiation',
+        'osprofiler',
+        'authtoken',
+        'context',
+    ]
     told = [(path.path, [one.name for one in path.filters], path.application.name)
             for path in found.paths]  # fmt: skip
     assert told == [
@@ -45,7 +52,7 @@ def test_what_is_served_where(make):
         ('/v2', filters, 'api'),
         ('/healthcheck', [], 'healthcheck'),
     ]
-    assert found.paths[0].filters[3].made_by == 'egg:glance-lite#authtoken'
+    assert found.paths[0].filters[4].made_by == 'egg:glance-lite#authtoken'
     assert found.paths[1].application.made_by == 'egg:glance-lite#api'
 
 
