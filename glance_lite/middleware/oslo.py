@@ -70,7 +70,7 @@ class Traced:
     def __call__(
         self, environ: dict[str, Any], start_response: Callable[..., Any]
     ) -> Iterable[bytes]:
-        # A signature with other letters than those of a digest ends its comparison with a TypeError.
+        # osprofiler fails with a signature of other letters than ASCII.
         if 'HTTP_X_TRACE_INFO' in environ and environ.get('HTTP_X_TRACE_HMAC', '').isascii():
             return self._filtered(environ, start_response)
         return self._app(environ, start_response)

@@ -17,6 +17,12 @@ import venv
 from tests.servers import processes
 from tests.servers.processes import ROOT
 
+SCRIPT = """#!{python}
+import sys
+from glance_lite.cmd.{name} import main
+sys.exit(main())
+"""
+
 
 class Environment:
     """A virtual environment."""
@@ -30,13 +36,16 @@ class Environment:
         self.site = pathlib.Path(sysconfig.get_path('purelib', 'venv', paths))
         ours = sysconfig.get_path('purelib')
         (self.site / 'ours.pth').write_text(f'import site; site.addsitedir({ours!r})\n{ROOT}\n')
+        for name in ('api', 'manage'):
+            self.command(name).write_text(SCRIPT.format(python=self.python, name=name))
+            self.command(name).chmod(0o755)
 
     def run(
-        self, *arguments: object, cwd: pathlib.Path | None = None, **more: str
+        self, *command: object, cwd: pathlib.Path | None = None, **more: str
     ) -> subprocess.CompletedProcess[str]:
-        """Run Python with these arguments to its end; `more` is added to its environment."""
+        """Run a command to its end; `more` is added to its environment."""
         return subprocess.run(
-            [str(part) for part in (self.python, '-W', 'ignore', *arguments)],
+            [str(part) for part in command],
             capture_output=True,
             text=True,
             cwd=cwd or self.directory,
@@ -47,7 +56,8 @@ class Environment:
         # stevedore keeps what is installed where in a cache that others need not share.
         cache = {'XDG_CACHE_HOME': str(self.directory / 'cache')}
         path = f'{self.python.parent}{os.pathsep}{processes.BIN}{os.pathsep}{os.environ["PATH"]}'
-        return processes.environment(**{**cache, 'PATH': path, **more})
+        quiet = {'PYTHONWARNINGS': 'ignore'}
+        return processes.environment(**{**cache, **quiet, 'PATH': path, **more})
 
     def install(self, source: pathlib.Path) -> None:
         """Install a package from its directory, which is written to; nothing is fetched."""
@@ -63,6 +73,6 @@ class Environment:
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
 
-    def command(self, name: str) -> list[object]:
+    def command(self, name: str) -> pathlib.Path:
         """glance-lite-api or glance-lite-manage of this environment."""
-        return [self.python, '-W', 'ignore', '-m', f'glance_lite.cmd.{name}']
+        return self.python.parent / f'glance-lite-{name}'

@@ -67,7 +67,8 @@ def made(acme, tmp_path_factory):
 
 @pytest.fixture(scope='module')
 def server(made, environment):
-    with processes.api(made, environment.command('api'), **environment.variables()) as server:
+    program = (environment.command('api'),)
+    with processes.api(made, program, **environment.variables()) as server:
         yield server
 
 
@@ -90,7 +91,7 @@ PUBLISH = {'op': 'replace', 'path': '/visibility', 'value': 'public'}
 
 
 def test_its_own_tests_pass_where_it_is_installed(acme, environment):
-    done = environment.run('-m', 'pytest', '-q', '-p', 'no:cacheprovider', cwd=acme)
+    done = environment.run('python', '-m', 'pytest', '-q', '-p', 'no:cacheprovider', cwd=acme)
     assert done.returncode == 0, done.stdout + done.stderr
     # Twice the kit, and its own.
     assert int(re.search(r'(\d+) passed', done.stdout)[1]) > 30
@@ -139,8 +140,8 @@ def test_policy_decides_before_it(server):
 
 
 def test_pipeline_show_has_it(made, environment):
-    command = environment.command('manage')[1:]
-    done = environment.run(*command, '--config-file', made.file, 'pipeline', 'show')
+    command = environment.command('manage')
+    done = environment.run(command, '--config-file', made.file, 'pipeline', 'show')
     assert done.returncode == 0, done.stderr
     assert re.search(
         r'^  create_image +auth > policy > acme_release > quota > db$', done.stdout, re.M
@@ -152,7 +153,7 @@ def test_the_sample_of_the_configuration_has_its_options(acme, environment, tmp_
     code = 'from oslo_config.generator import main; main()'
     out = tmp_path / 'sample'
     arguments = ('--namespace', 'glance_lite', '--namespace', 'acme_layer', '--output-file', out)
-    done = environment.run('-c', code, *arguments)
+    done = environment.run('python', '-c', code, *arguments)
     assert done.returncode == 0, done.stderr
     sample = out.read_text()
     assert '\n[acme_release]\n' in sample and '#required_tags = tested,licensed\n' in sample
@@ -214,8 +215,8 @@ def test_nobody_can_pass_for_a_layer_of_ours(environment, broken, tmp_path):
 def refusal(environment, site, directory, layers):
     """What glance-lite-api says, and ends, where `site` is on its path."""
     made = settings(directory, layers, sync=False)
-    command = environment.command('api')[1:]
-    done = environment.run(*command, '--config-file', made.file, PYTHONPATH=str(site))
+    command = environment.command('api')
+    done = environment.run(command, '--config-file', made.file, PYTHONPATH=str(site))
     assert done.returncode == 1, done.stdout + done.stderr
     (line,) = done.stderr.splitlines()
     place = f'glance-lite-api: {made.file}: [controller] layers: '
