@@ -169,6 +169,12 @@ def link(layers: Sequence[Layer], background: str = 'location') -> Chain:
 def _check_order(layers: Sequence[Layer]) -> None:
     names = [layer.name for layer in layers]
     for position, layer in enumerate(layers):
+        written: object = layer.outside_of
+        if isinstance(written, str):  # each of its letters would pass for a name
+            raise PluginError(
+                f'[controller] layers: outside_of of {layer.name} is {written!r}, and not a tuple '
+                f'of names'
+            )
         for other in layer.outside_of:
             if other in names[:position]:
                 raise PluginError(
