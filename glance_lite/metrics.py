@@ -13,6 +13,7 @@ from __future__ import annotations
 import dataclasses
 import fcntl
 import glob
+import logging
 import os
 import pathlib
 import re
@@ -28,12 +29,17 @@ from prometheus_client.utils import floatToGoString
 
 from glance_lite.errors import ConfigurationError
 
+LOG = logging.getLogger(__name__)
+
 #: Upper bounds in seconds: from an image out of a cache to an upload of many gigabytes.
 BUCKETS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 120.0, 600.0)
 
 COUNTER, HISTOGRAM, SUMMARY = 'counter', 'histogram', 'summary'
 #: A gauge of what runs, which is forgotten with the process.
 RUNNING = 'gauge_livesum'
+
+#: Bytes of a file: for all routes, methods and buckets.
+ROOM = 1 << 20
 
 _SLOT = re.compile(r'_(\d+)\.db$')
 
@@ -66,6 +72,7 @@ class Tally:
         self._pid = 0
         self._slot = -1
         self._held = -1
+        self._complained = False
         self._files: dict[str, Any] = {}
         self._values: dict[tuple[str, str], float] = {}
         self._keys: dict[tuple[str, tuple[str, ...]], tuple[str, ...]] = {}
@@ -76,20 +83,35 @@ class Tally:
         """Add to a counter, or to what runs."""
         key = self._keys.get((meter.name, labels)) or self._key(meter, labels)
         with self._lock:
-            self._begin()
-            self._write(meter.kind, key[0], amount)
+            try:
+                self._begin()
+                self._write(meter.kind, key[0], amount)
+            except OSError as ex:
+                self._complain(ex)
 
     def observe(self, meter: Meter, labels: tuple[str, ...], value: float) -> None:
         """Add a value to a histogram or a summary."""
         key = self._keys.get((meter.name, labels)) or self._key(meter, labels)
         with self._lock:
-            self._begin()
-            if (meter.kind, key[0]) not in self._values:
-                for one in key:  # a histogram has all of its counts, also those that are 0
-                    self._write(meter.kind, one, 0.0)
-            self._write(meter.kind, key[0], value)
-            place = 1 + bisect_left(BUCKETS, value) if meter.kind == HISTOGRAM else 1
-            self._write(meter.kind, key[place], 1.0)
+            try:
+                self._begin()
+                self._observe(meter, key, value)
+            except OSError as ex:
+                self._complain(ex)
+
+    def _observe(self, meter: Meter, key: tuple[str, ...], value: float) -> None:
+        if (meter.kind, key[0]) not in self._values:
+            for one in key:  # a histogram has all of its counts, also those that are 0
+                self._write(meter.kind, one, 0.0)
+        self._write(meter.kind, key[0], value)
+        place = 1 + bisect_left(BUCKETS, value) if meter.kind == HISTOGRAM else 1
+        self._write(meter.kind, key[place], 1.0)
+
+    def _complain(self, ex: OSError) -> None:
+        """Not to be counted is no reason for a request to fail."""
+        if not self._complained:
+            self._complained = True
+            LOG.error('%s: %s; what cannot be written there is not counted', self._directory, ex)
 
     def _key(self, meter: Meter, labels: tuple[str, ...]) -> tuple[str, ...]:
         """The names of the numbers of a meter: one, or the sum and the counts."""
@@ -152,6 +174,9 @@ class Tally:
 
     def _open(self, kind: str) -> Any:
         path = self._directory / f'{kind}_{self._slot}.db'
+        with open(path, 'ab') as new:
+            # To write to a part of a mapped file for which there is no room ends the process.
+            os.posix_fallocate(new.fileno(), 0, ROOM)
         file = MmapedDict(str(path))  # type: ignore[no-untyped-call]
         self._files[kind] = file
         return file

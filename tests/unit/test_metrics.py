@@ -4,13 +4,14 @@
 from __future__ import annotations
 
 import os
+import shutil
 import signal
 import threading
 
 import pytest
 
 from glance_lite.errors import ConfigurationError
-from glance_lite.metrics import BUCKETS, HISTOGRAM, RUNNING, SUMMARY, Meter, Tally
+from glance_lite.metrics import BUCKETS, HISTOGRAM, ROOM, RUNNING, SUMMARY, Meter, Tally
 
 COUNTED = Meter('things', 'Things.', ('kind',))
 TIMED = Meter('thing_seconds', 'Seconds.', ('kind',), HISTOGRAM)
@@ -161,6 +162,22 @@ def test_more_than_the_file_holds_at_first(tally):
     for number in range(2000):
         tally.add(COUNTED, (f'kind-{number}',))
     assert sum(values(tally).values()) == 2000
+
+
+def test_a_directory_that_is_gone_fails_nobody(tally, tmp_path, caplog):
+    shutil.rmtree(tmp_path / 'metrics')
+    for _ in range(3):
+        tally.add(COUNTED, ('a',))
+        tally.observe(TIMED, ('a',), 1)
+    assert caplog.text.count('is not counted') == 1
+    assert values(tally) == {}
+
+
+def test_its_files_have_their_room_from_the_beginning(tally, tmp_path):
+    tally.add(COUNTED, ('a',))
+    tally.observe(TIMED, ('a',), 1)
+    for path in (tmp_path / 'metrics').glob('*.db'):
+        assert path.stat().st_blocks * 512 >= ROOM
 
 
 def test_a_directory_that_cannot_be_used_is_one_sentence(tmp_path):
