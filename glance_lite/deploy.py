@@ -10,15 +10,18 @@ anything is imported, so it works whether Glance is installed or not. Our factor
 from __future__ import annotations
 
 import configparser
+import dataclasses
 import functools
 import os
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import webob
+from oslo_utils import strutils
 from paste.deploy import loadwsgi
 
 from glance_lite import conf as configuration
+from glance_lite import tracing
 from glance_lite.api import faults
 from glance_lite.errors import ConfigurationError, GlanceLiteError
 from glance_lite.middleware import oslo
@@ -59,6 +62,25 @@ PASTE_FILE = 'glance-api-paste.ini'
 APPLICATION = 'glance-api'
 
 
+@dataclasses.dataclass(frozen=True)
+class Named:
+    """A filter or an application of a Paste file."""
+
+    name: str
+    #: what the file says that makes it, as ``egg:glance-lite#api``
+    made_by: str
+
+
+@dataclasses.dataclass(frozen=True)
+class Path:
+    """What is served under a path."""
+
+    path: str
+    #: on the way to it, outermost first
+    filters: tuple[Named, ...]
+    application: Named
+
+
 class Loader(loadwsgi.ConfigLoader):  # type: ignore[misc]
     """A Paste loader that knows the service and Glance's names."""
 
@@ -91,18 +113,45 @@ class Loader(loadwsgi.ConfigLoader):  # type: ignore[misc]
         )
 
     def pipeline(self, name: str) -> list[str]:
-        """Names of the filters in front of an application, for people."""
+        """Names of the filters in front of an application and of what they lead to, for people."""
+        values, steps = self._section(name)
+        if steps:
+            return steps
+        return self.pipeline(values['/']) if '/' in values else [name]
+
+    def paths(self, name: str, prefix: str = '', before: tuple[Named, ...] = ()) -> Iterator[Path]:
+        """What is served where, and the filters on the way, outermost first."""
+        values, steps = self._section(name)
+        if steps:
+            filters = tuple(Named(step, self._made_by('filter', step)) for step in steps[:-1])
+            yield from self.paths(steps[-1], prefix, before + filters)
+            return
+        mounts = sorted(key for key in values if key.startswith('/'))
+        for path in mounts:
+            yield from self.paths(values[path], prefix + path.rstrip('/'), before)
+        if not mounts:
+            yield Path(prefix or '/', before, Named(name, self._made_by('app', name)))
+
+    def _section(self, name: str) -> tuple[dict[str, str], list[str]]:
+        """What a section that serves says, and the steps it is made of if it is a pipeline."""
         for kind in ('pipeline:', 'composite:', 'app:'):
             if not self.parser.has_section(kind + name):
                 continue
             values: dict[str, str] = dict(self.parser.items(kind + name, raw=True))
             if values.get(COMPOSITE) == ALIASES['glance.api:pipeline_factory']:
-                return values[_flavor(self._service)].split()
-            if kind == 'pipeline:':
-                return values['pipeline'].split()
-            if '/' in values:
-                return self.pipeline(values['/'])
-        return [name]
+                return values, values[_flavor(self._service)].split()
+            return values, values['pipeline'].split() if kind == 'pipeline:' else []
+        return {}, []
+
+    def _made_by(self, kind: str, name: str) -> str:
+        """What the file says that makes a filter or an application."""
+        section = f'{kind}:{name}'
+        if not self.parser.has_section(section):
+            return ''
+        for option, value in self.parser.items(section, raw=True):
+            if option == 'use' or option.startswith('paste.'):
+                return str(value)
+        return ''
 
 
 def _flavor(service: Service) -> str:
@@ -129,17 +178,34 @@ def pipeline_of_flavor(
 
 
 def _with_configuration(factory: Any, conf: Any) -> Any:
-    """A filter of oslo.middleware made with our configuration; any other factory as it is."""
-    if not oslo.is_filter(factory):
-        return factory
-    # A partial, because the context that uses this one comes by as well.
-    return functools.partial(_oslo_filter, factory, conf)
+    """A filter of a library made with our configuration; any other factory as it is."""
+    # Partials, because the context that uses this one comes by as well.
+    if oslo.is_filter(factory):
+        return functools.partial(_oslo_filter, factory, conf)
+    if oslo.is_profiler(factory):
+        return functools.partial(_profiler, factory, conf)
+    if oslo.is_audit(factory):
+        return functools.partial(_audit, factory, conf)
+    return factory
 
 
 def _oslo_filter(factory: Any, conf: Any, global_conf: Mapping[str, str], **local_conf: str) -> Any:
     if local_conf.keys() <= FOREIGN_CONFIGURATION:
         return lambda app: oslo.make(factory.__self__, app, conf)
     return factory(global_conf, **local_conf)
+
+
+def _profiler(factory: Any, conf: Any, global_conf: Mapping[str, str], **local_conf: str) -> Any:
+    # Its section may switch it on as well, the old way.
+    if not (tracing.enabled(conf) or strutils.bool_from_string(local_conf.get('enabled'))):
+        return lambda app: app
+    make = factory(global_conf, **local_conf)
+    return lambda app: oslo.Traced(app, make(app))
+
+
+def _audit(factory: Any, conf: Any, global_conf: Mapping[str, str], **local_conf: str) -> Any:
+    # It would read the files of a project otherwise, or what nobody has parsed.
+    return factory({**global_conf, 'oslo_config_config': conf}, **local_conf)
 
 
 def paste_file(service: Service) -> str:

@@ -25,7 +25,9 @@ from glance_lite.errors import (
     ObjectExists,
     ObjectNotFound,
     RangeNotSatisfiable,
+    StoreDenied,
     StoreError,
+    StoreFull,
     StoreUnavailable,
     Unavailable,
 )
@@ -33,6 +35,7 @@ from glance_lite.guarded import Guard
 from glance_lite.model import UNREADABLE, Image, Location, Stored, StoreInfo, Wanted
 from glance_lite.store import Cap, StoreDriver
 from glance_lite.stream import Download, Upload
+from glance_lite.watch import Watch
 
 LOG = logging.getLogger(__name__)
 T = TypeVar('T')
@@ -44,6 +47,10 @@ POOL = 16
 UPLOADS = 256
 #: Native threads of one store that send files, in turns.
 SENDERS = 16
+
+
+#: What a driver raises when the store is to blame, and not what was asked of it.
+FAILURES = (StoreUnavailable, StoreDenied, StoreFull)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -59,6 +66,7 @@ class Store:
     pool: concurrency.Pool
     uploads: concurrency.Pool
     senders: concurrency.Pool
+    watch: Watch
 
     @property
     def read_only(self) -> bool:
@@ -97,10 +105,17 @@ class Store:
             if upload is not None and upload.error is not None:
                 raise upload.error from None
             if isinstance(ex, GlanceLiteError):
+                if isinstance(ex, FAILURES):
+                    self.failed()
                 raise
+            self.failed()
             what = ex.strerror if isinstance(ex, OSError) else type(ex).__name__
             LOG.error('Store %s failed: %s', self.id, what, exc_info=not isinstance(ex, OSError))
             raise StoreUnavailable(f'Store {self.id} failed') from ex
+
+    def failed(self) -> None:
+        if self.watch.by is not None:
+            self.watch.by.failed(self.id)
 
 
 class Gateway:
@@ -110,6 +125,7 @@ class Gateway:
         self.multi = bool(conf.enabled_backends)
         #: the client for urls that users give, of all drivers that need one
         self.guard = Guard.configured(conf)
+        self.watch = Watch()
         found = store_config.load(conf)
         for one in found.values():
             one.driver.guard = self.guard
@@ -125,6 +141,7 @@ class Gateway:
                     concurrency.Pool(name, POOL),
                     concurrency.Pool(f'{name} uploads', UPLOADS),
                     concurrency.Pool(f'{name} senders', SENDERS),
+                    self.watch,
                 )
                 for name, one in found.items()
             }
@@ -243,6 +260,8 @@ class Gateway:
         finally:
             upload.close()
         LOG.debug('Store %s took %d bytes', store.id, upload.count)
+        if self.watch.by is not None:
+            self.watch.by.stored(store.id, upload.count)
         return Stored(
             url,
             store.id if self.multi else None,
@@ -374,7 +393,10 @@ class Gateway:
         if not wanted.body:
             return Download(image, iter(()), total, offset, length, partial)
         reader = Reader(self, image, locations, total, offset, length)
-        return Download(image, reader, total, offset, length, partial, reader.sendfile)
+        found = Download(image, reader, total, offset, length, partial, reader.sendfile)
+        if self.watch.by is not None:
+            found.on_end(lambda sent, error: reader.count(sent))
+        return found
 
     def _size(self, locations: Sequence[Location]) -> int:
         store = self.find(locations[0])
@@ -423,7 +445,9 @@ class Reader:
         self._locations = iter(locations)
         self._total = total
         self._offset = offset
-        self._left = length
+        self._length = self._left = length
+        #: bytes that a watcher knows of
+        self._counted = 0
         self._whole = offset == 0 and length == total
         self._store: Store
         self._url: str
@@ -499,6 +523,8 @@ class Reader:
                     raise StoreUnavailable(f'Store {self._store.id} ended too early')
             except (StoreError, OSError) as ex:
                 LOG.warning('Image %s: store %s broke off: %s', self._image.id, self._store.id, ex)
+                self._store.failed()
+                self.count(self._length - self._left)
                 self._carry_on()
                 continue
             chunk = chunk[: self._left]
@@ -515,6 +541,13 @@ class Reader:
         self._chunks = None
         self._open()
         self._failed_over = True
+
+    def count(self, sent: int) -> None:
+        """Tell the watcher, if there is one, which store gave the bytes since the last time."""
+        watcher = self._gateway.watch.by
+        if watcher is not None and sent > self._counted:
+            watcher.given(self._store.id, sent - self._counted)
+            self._counted = sent
 
     def _check_whole(self, digest: stream.Digest) -> None:
         if not self._left and self._failed_over and digest.hexdigest() != self._image.os_hash_value:

@@ -25,8 +25,9 @@ from __future__ import annotations
 import dataclasses
 import inspect
 import threading
-from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING, Any, ClassVar, cast
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, ClassVar, NamedTuple, cast
 
 from glance_lite.errors import PluginError
 from glance_lite.operations import OPERATIONS, Operations, is_inner
@@ -51,6 +52,16 @@ class Parts:
     enforcer: Enforcer
     #: set by a layer that has left something for the background to do at once
     wake: threading.Event = dataclasses.field(default_factory=threading.Event)
+
+
+class Metric(NamedTuple):
+    """A number that a layer knows of the whole service, not of this process alone."""
+
+    #: as Prometheus wants it: ``acme_licences``; one that only grows ends with ``_total``
+    name: str
+    help: str
+    value: float
+    labels: Mapping[str, str] = MappingProxyType({})
 
 
 class Layer(Operations):
@@ -87,6 +98,14 @@ class Layer(Operations):
     def check(self) -> None:
         """Cheap proof that what this layer needs is there, for /healthcheck. Raises."""
 
+    def metrics(self) -> Iterable[Metric]:
+        """What the filter ``metrics`` shows of this layer. Asked every few seconds: be cheap.
+
+        The labels must be few and known beforehand: no project, no image. Whatever it raises is
+        logged, and costs only these metrics.
+        """
+        return ()
+
 
 class Links:
     """The operations that are reachable from one place of the chain, as bound methods."""
@@ -111,6 +130,15 @@ class Chain:
     layers: tuple[Layer, ...]
     #: operation -> names of the layers that act on it, outermost first
     acting: dict[str, tuple[str, ...]]
+
+    def watch(self, around: Callable[[str, Callable[..., Any]], Callable[..., Any]]) -> None:
+        """Put a function around each operation where requests and background work come in.
+
+        For whoever wants to know what the chain does; until then it costs nothing.
+        """
+        for entry in {id(links): links for links in (self.outer, self.inner)}.values():
+            methods = vars(entry)
+            methods.update({name: around(name, method) for name, method in methods.items()})
 
 
 def overrides(layer: type[Layer]) -> tuple[str, ...]:
@@ -148,6 +176,12 @@ def link(layers: Sequence[Layer], background: str = 'location') -> Chain:
 def _check_order(layers: Sequence[Layer]) -> None:
     names = [layer.name for layer in layers]
     for position, layer in enumerate(layers):
+        written: object = layer.outside_of
+        if isinstance(written, str):  # each of its letters would pass for a name
+            raise PluginError(
+                f'[controller] layers: outside_of of {layer.name} is {written!r}, and not a tuple '
+                f'of names'
+            )
         for other in layer.outside_of:
             if other in names[:position]:
                 raise PluginError(

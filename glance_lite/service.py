@@ -14,7 +14,7 @@ from collections.abc import Iterator
 from oslo_config import cfg
 
 from glance_lite import conf as configuration
-from glance_lite import plugins
+from glance_lite import plugins, tracing
 from glance_lite.errors import ConfigurationError, GlanceLiteError, PluginError
 from glance_lite.gateway import Gateway
 from glance_lite.layer import Chain, Layer, Parts, link
@@ -57,11 +57,13 @@ class Service:
     def start(self) -> None:
         """Open what a worker needs. Raises `ConfigurationError`."""
         with self._naming_files():
+            tracing.start(self.conf)
             self.enforcer.start()
             self.gateway.start()
             for layer in self.layers:
                 if layer.acts():
-                    layer.start()
+                    with _naming(f'[controller] layers: {layer.name} cannot be started'):
+                        layer.start()
 
     def start_background(self) -> None:
         """Set the background work going: after `start`, in a process that does not fork."""
@@ -118,7 +120,21 @@ def load_layers(parts: Parts) -> list[Layer]:
         kind = plugins.load(plugins.LAYERS, name, option)
         if not (isinstance(kind, type) and issubclass(kind, Layer)):
             raise PluginError(f'{option}: {name} is not a layer')
-        layer = kind(parts)
+        with _naming(f'{option}: {name} cannot be made'):
+            layer = kind(parts)
         layer.name = name
         layers.append(layer)
     return layers
+
+
+@contextlib.contextmanager
+def _naming(what: str) -> Iterator[None]:
+    """A plug-in of someone else's can fail with anything; the start says which one it was."""
+    try:
+        yield
+    except GlanceLiteError:
+        raise
+    except Exception as ex:
+        LOG.debug('%s', what, exc_info=True)
+        said = ' '.join(f'{type(ex).__name__}: {ex}'.split())
+        raise PluginError(f'{what}: {said}') from ex

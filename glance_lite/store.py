@@ -196,5 +196,12 @@ class StoreDriver(abc.ABC):
         """What ``info/stores/detail`` may show of the settings: no credential."""
         return {}
 
+    def room(self) -> tuple[int, int] | None:
+        """(bytes that the medium has in all, bytes that are free); None: it does not say.
+
+        Asked whenever metrics are: it must cost little. Raises `StoreError`.
+        """
+        return None
+
     def check(self) -> None:  # noqa: B027 - a driver without a cheap proof needs none
         """Cheap proof that the medium answers, for /healthcheck. Raises `StoreError`."""

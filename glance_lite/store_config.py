@@ -144,11 +144,7 @@ def driver_class(kind: str, option: str) -> type[StoreDriver]:
 
 def read_group(conf: cfg.ConfigOpts, group: str, opts: list[cfg.Opt]) -> Mapping[str, Any]:
     """The values of a store's group. `BadStoreConfiguration` names a bad one."""
-    conf.register_opts(opts, group=group)
-    values = {}
-    for opt in opts:
-        try:
-            values[opt.dest] = configuration.value_of(conf, group, opt.dest)
-        except ConfigurationError as ex:
-            raise BadStoreConfiguration(ex.message) from ex
-    return MappingProxyType(values)
+    try:
+        return configuration.read(conf, group, opts)
+    except ConfigurationError as ex:
+        raise BadStoreConfiguration(ex.message) from ex

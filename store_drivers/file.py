@@ -415,6 +415,19 @@ class FileStore(StoreDriver):
             'thin_provisioning': self._thin,
         }
 
+    def room(self) -> tuple[int, int] | None:
+        """Of the file systems on which the directories are, each once."""
+        systems = {}
+        for directory in self._directories:
+            try:
+                systems[os.stat(directory).st_dev] = os.statvfs(directory)
+            except OSError as ex:
+                raise StoreUnavailable(f'A directory of store {self.name} is gone') from ex
+        return (
+            sum(one.f_blocks * one.f_frsize for one in systems.values()),
+            sum(one.f_bavail * one.f_frsize for one in systems.values()),
+        )
+
     def check(self) -> None:
         for path in self._directories:
             if not os.path.isdir(path):

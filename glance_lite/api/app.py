@@ -83,7 +83,10 @@ class Api:
         found = self._router.find(_path(environ))
         if found is None:
             return faults.fault(request, 404, 'The resource could not be found.')
-        actions, values = found
+        route, actions, values = found
+        watched = environ.get('glance_lite.watched')
+        if watched is not None:
+            watched.route = route
         action = actions.get(method)
         if action is None:
             allow = {'Allow': ', '.join(actions)}

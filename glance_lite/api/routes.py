@@ -90,12 +90,12 @@ class Router:
         mapper.create_regs()
         self._match = mapper.routematch
 
-    def find(self, path: str) -> tuple[dict[str, Action], dict[str, str]] | None:
-        """(method -> action, parameters) of a path, or None."""
+    def find(self, path: str) -> tuple[str, dict[str, Action], dict[str, str]] | None:
+        """(route, method -> action, parameters) of a path, or None."""
         found = self._match(path)
         if found is None:
             return None
         values, route = found
         values.pop('controller', None)
         values.pop('action', None)
-        return self._resources[route.name], values
+        return route.name, self._resources[route.name], values

@@ -10,12 +10,11 @@ from collections.abc import Callable, Sequence
 from oslo_config import cfg
 
 from glance_lite import conf as configuration
-from glance_lite import deploy, logs
+from glance_lite import drawing, logs, pipeline
 from glance_lite.cmd import metadefs, orphans, policy, quota
 from glance_lite.context import service_context
 from glance_lite.db import admin
 from glance_lite.errors import GlanceLiteError
-from glance_lite.operations import OPERATIONS, is_inner
 from glance_lite.service import Service
 
 DAYS, IMAGE_DAYS, ROWS = 30, 180, 100
@@ -86,10 +85,14 @@ def _commands(parsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
     metadefs.add(db)
     metadefs.add_old(parsers)
     policy.add(parsers)
-    pipeline = parsers.add_parser('pipeline', help='the way of a request').add_subparsers(
+    way = parsers.add_parser('pipeline', help='the way of a request').add_subparsers(
         dest='pipeline_command', required=True
     )
-    _add(pipeline, 'show', pipeline_show, 'show filters, layers, stores and who acts on what')
+    show = _add(way, 'show', pipeline_show, 'show filters, layers, stores and who acts on what')
+    show.add_argument(
+        '--format', choices=FORMATS, default='text', help='text (default), JSON or a picture'
+    )
+    show.add_argument('--output', metavar='FILE', help='write it there')
 
 
 def _add(
@@ -162,36 +165,25 @@ def outbox_show(conf: cfg.ConfigOpts) -> None:
 # --- pipeline
 
 
+FORMATS: dict[str, Callable[[pipeline.Pipeline], str]] = {
+    'text': pipeline.as_text,
+    'json': pipeline.as_json,
+    'svg': drawing.as_svg,
+}
+
+
 def pipeline_show(conf: cfg.ConfigOpts) -> None:
     """The way of a request, as the configuration makes it."""
-    service = Service(conf)
-    loader = deploy.loader(service)
-    print(render(service, deploy.application_name(service), loader))
-
-
-def render(service: Service, application: str, loader: deploy.Loader) -> str:
-    """The pipeline as text."""
-    acting = [layer.name for layer in service.layers if layer.acts()]
-    lines = [
-        f'{application}',
-        '  ' + ' > '.join(loader.pipeline(application)),
-        '',
-        'layers',
-        '  ' + ' > '.join(acting),
-    ]
-    idle = [layer.name for layer in service.layers if not layer.acts()]
-    if idle:
-        lines.append(f'  nothing to do for: {", ".join(idle)}')
-    lines += ['', 'stores']
-    for store in service.gateway.stores.values():
-        default = ', default' if store.default else ''
-        lines.append(f'  {store.id} ({store.type}, weight {store.weight}{default})')
-    lines += ['', 'operations']
-    for name in OPERATIONS:
-        who = [one for one in service.chain.acting[name] if one in acting]
-        mark = ' (between layers)' if is_inner(name) else ''
-        lines.append(f'  {name:<18} {" > ".join(who)}{mark}')
-    return '\n'.join(lines)
+    command = conf.command
+    written = FORMATS[command.format](pipeline.describe(Service(conf)))
+    if command.output is None:
+        print(written, end='')
+        return
+    try:
+        with open(command.output, 'w', encoding='utf-8') as file:
+            file.write(written)
+    except OSError as ex:
+        raise GlanceLiteError(f'{command.output} cannot be written: {ex.strerror}') from ex
 
 
 if __name__ == '__main__':

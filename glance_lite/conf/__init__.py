@@ -13,7 +13,8 @@ import importlib
 import os
 import pathlib
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from oslo_config import cfg
@@ -151,6 +152,12 @@ def value_of(conf: cfg.ConfigOpts, group: str, name: str) -> Any:
         reason = re.sub(r'^.* is not valid: ', '', str(ex), flags=re.S)
         place = f'{file[1]}: ' if file else ''
         raise ConfigurationError(_one_line(f'{place}[{group}] {name}: {reason}')) from ex
+
+
+def read(conf: cfg.ConfigOpts, group: str, opts: Sequence[cfg.Opt]) -> Mapping[str, Any]:
+    """The values of options that a plug-in has of its own; a bad one is a `ConfigurationError`."""
+    conf.register_opts(opts, group=None if group == 'DEFAULT' else group)
+    return MappingProxyType({opt.dest: value_of(conf, group, opt.dest) for opt in opts})
 
 
 def where(conf: cfg.ConfigOpts, group: str, name: str) -> str:

@@ -29,6 +29,7 @@ from oslo_log import log
 from sqlalchemy.engine import URL, Connection, make_url
 from sqlalchemy.pool import QueuePool, StaticPool
 
+from glance_lite import tracing
 from glance_lite.conf.quota import is_counted
 from glance_lite.db import limits, sealing, statements
 from glance_lite.errors import ConfigurationError, GlanceLiteError, Invalid, Unavailable
@@ -207,6 +208,13 @@ def _spare_rollback(engine: sa.Engine) -> None:
     dialect.do_rollback = do_rollback
 
 
+def _trace(engine: sa.Engine) -> None:
+    """Make the statements of an engine part of the traces of requests."""
+    from osprofiler import sqlalchemy as tracer
+
+    tracer.add_tracing(sa, engine, 'db')
+
+
 class Database:
     """Runs functions that take a connection, as reads or as write transactions."""
 
@@ -217,7 +225,10 @@ class Database:
         #: seconds that a list may take, 0 for no limit
         self.list_timeout: float = conf.database.list_timeout
         # Who wants to see each statement gets them all from SQLAlchemy.
-        self._direct = self.backend == 'postgresql' and conf.database.connection_debug < 50
+        seen = conf.database.connection_debug >= 50 or tracing.traces_statements(conf)
+        self._direct = self.backend == 'postgresql' and not seen
+        if tracing.traces_statements(conf):
+            _trace(self.engine)
         self._attempts: int = max(1, conf.database.db_max_retries + 1)
         # One writer at a time in this process: the rest waits here and not inside SQLite.
         self._lock = threading.Lock()

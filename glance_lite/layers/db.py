@@ -3,13 +3,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from glance_lite.db import (
+    census,
     engine,
     images,
     imports,
@@ -30,7 +31,7 @@ from glance_lite.db import (
 from glance_lite.db import (
     tasks as task_rows,
 )
-from glance_lite.layer import Layer, Parts, overrides
+from glance_lite.layer import Layer, Metric, Parts, overrides
 from glance_lite.process import Process
 
 if TYPE_CHECKING:
@@ -82,6 +83,7 @@ class Database(Layer):
         """Make the engine; it connects with the first request."""
         self.process = Process.this()
         self.database = engine.Database(self._conf)
+        self._census = census.Census()
 
     def stop(self) -> None:
         if hasattr(self, 'database'):
@@ -89,6 +91,17 @@ class Database(Layer):
 
     def check(self) -> None:
         self.database.read(lambda connection: connection.execute(sa.text('SELECT 1')))
+
+    def metrics(self) -> Iterator[Metric]:
+        """Operations under way and, counted every few minutes only, images by status."""
+        under_way, images = self.database.read(self._census.take)
+        text = 'Uploads, deletes and imports that have begun, in all processes.'
+        for (kind, state), count in under_way.items():
+            labels = {'kind': kind, 'state': state}
+            yield Metric('glance_lite_operations_in_progress', text, count, labels)
+        text = 'Images that are not deleted; looked up every five minutes.'
+        for status, count in images.items():
+            yield Metric('glance_lite_images', text, count, {'status': status})
 
     def _write(
         self,

@@ -32,7 +32,7 @@ from glance_lite.errors import (
     StoreError,
 )
 from glance_lite.inspection import Inspector
-from glance_lite.layer import Layer, Parts, overrides
+from glance_lite.layer import Layer, Metric, Parts, overrides
 from glance_lite.layers.grants import Grants
 from glance_lite.layers.registration import Registration
 from glance_lite.model import FAILED_UPLOAD, Location, StoreInfo
@@ -80,6 +80,23 @@ class Locations(Layer):
         self._wake = parts.wake
         # serial -> state of the operations this process has under way
         self._held: dict[int, str] = {}
+
+    def metrics(self) -> Iterator[Metric]:
+        """Whether each store answers and, where its driver knows, how much room it has."""
+        problems = self._gateway.check()
+        for store in self._gateway.stores.values():
+            labels = {'store': store.id, 'type': store.type}
+            well = problems[store.id] is None
+            yield Metric('glance_lite_store_up', 'Whether a store answers.', well, labels)
+            room = None
+            if well:
+                with contextlib.suppress(StoreError):
+                    room = store.run(store.driver.room)
+            if room is not None:
+                text = 'Bytes that the medium of a store has in all.'
+                yield Metric('glance_lite_store_size_bytes', text, room[0], labels)
+                text = 'Bytes that are free on the medium of a store.'
+                yield Metric('glance_lite_store_free_bytes', text, room[1], labels)
 
     # --- in
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
     from glance_lite.service import Service
@@ -75,10 +75,17 @@ def _shown(text: str) -> str:
     return text.encode('unicode_escape').decode().replace('"', '%22').replace(' ', '%20')
 
 
-class Counted:
-    """An answer that counts its bytes and writes the line when it is closed."""
+class Told(Protocol):
+    """Who wants to know when an answer is over."""
 
-    def __init__(self, answer: Iterable[bytes], line: Line) -> None:
+    def write(self, count: int) -> None:
+        """It is, and so many bytes went out."""
+
+
+class Counted:
+    """An answer that counts its bytes and tells when it is closed."""
+
+    def __init__(self, answer: Iterable[bytes], line: Told) -> None:
         self._answer = answer
         self._line = line
         self._count = 0

@@ -54,7 +54,7 @@ _SAFE_ID = re.compile(r'[A-Za-z0-9._:-]+')
 _SHARED_ID = re.compile(r'req-[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}')
 
 #: What a proxy adds.
-_PROXIED = frozenset({'HTTP_X_FORWARDED_FOR', 'HTTP_FORWARDED', 'HTTP_VIA'})
+PROXIED = frozenset({'HTTP_X_FORWARDED_FOR', 'HTTP_FORWARDED', 'HTTP_VIA'})
 
 LOCAL: Mapping[str, Any] = {
     'user_id': 'local',
@@ -191,7 +191,7 @@ def local_context(
 
 def _local(environ: Environ) -> dict[str, Any]:
     # Who comes through a proxy is not on this machine, whatever the address.
-    if not _PROXIED.isdisjoint(environ) or not _is_loopback(environ.get('REMOTE_ADDR', '')):
+    if not PROXIED.isdisjoint(environ) or not _is_loopback(environ.get('REMOTE_ADDR', '')):
         raise Forbidden('The flavor local serves this machine only')
     # A page in a browser of this machine is not its user, whatever its name resolves to.
     if 'HTTP_ORIGIN' in environ or not _names_loopback(environ.get('HTTP_HOST', '')):

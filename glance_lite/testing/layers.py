@@ -13,12 +13,15 @@ layers further in and notes what reaches it.
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import datetime
+import difflib
 import functools
 import inspect
 import io
 import pathlib
+import re
 import threading
 import uuid
 from collections.abc import Callable, Iterator
@@ -58,6 +61,12 @@ from glance_lite.testing import metadefs
 
 #: What an upload brings and a download gives.
 DATA = b'neither long nor of any known format\n' * 3000
+
+#: How alike two names are that are taken for one with a slip in it.
+NEAR = 0.85
+
+#: A name of a metric, or of one of its labels.
+METRIC = re.compile('[a-z][a-z0-9_]*')
 
 #: Seconds after which threads that should meet are taken for stuck.
 PATIENCE = 30
@@ -359,6 +368,20 @@ def caller(project: str | None = 'alpha', *roles: str, **kwargs: Any) -> Request
     )
 
 
+def _parameters(function: Callable[..., Any]) -> list[tuple[str, Any, Any]]:
+    found = inspect.signature(function).parameters.values()
+    return [(one.name, one.kind, one.default) for one in found]
+
+
+def _shown(parameters: list[tuple[str, Any, Any]]) -> str:
+    """Parameters as they are written."""
+    words = [
+        name if default is inspect.Parameter.empty else f'{name}={default!r}'
+        for name, _, default in parameters[1:]
+    ]
+    return f'({", ".join(words)})'
+
+
 def _state(value: Any) -> Any:
     """What must stay as it is: which object, and the contents of containers."""
     if isinstance(value, dict):
@@ -389,7 +412,9 @@ class LayerConformance:
         return make_parts(tmp_path, self.configuration)
 
     def make_layer(self, parts: Parts) -> Layer:
-        made: Layer = self.layer(parts)
+        kind = getattr(self, 'layer', None)
+        assert kind is not None, f'{type(self).__name__} must say which layer it is: layer = ...'
+        made: Layer = kind(parts)
         return made
 
     @pytest.fixture(autouse=True)
@@ -436,6 +461,11 @@ class LayerConformance:
             return getattr(self.chain.outer, name)(ctx, *arguments), None
         except GlanceLiteError as ex:
             return None, ex
+        except Exception as ex:
+            raise AssertionError(
+                f'{name} raised {type(ex).__name__}: {ex}; what a layer raises on purpose is of '
+                f'glance_lite.errors, and all else becomes a 500'
+            ) from ex
 
     # --- cases
 
@@ -445,11 +475,45 @@ class LayerConformance:
 
     def test_signatures_are_the_operations_own(self) -> None:
         for name in self.overridden:
-            wanted = inspect.signature(OPERATIONS[name]).parameters.values()
-            given = inspect.signature(getattr(type(self.subject), name)).parameters.values()
-            assert [(p.name, p.kind, p.default) for p in given] == [
-                (p.name, p.kind, p.default) for p in wanted
-            ], name
+            wanted = _parameters(OPERATIONS[name])
+            given = _parameters(getattr(type(self.subject), name))
+            assert given == wanted, f'it has {name}{_shown(given)}, and not {name}{_shown(wanted)}'
+
+    def test_no_name_is_nearly_that_of_an_operation(self) -> None:
+        """A method with a slip in its name is called by nobody, and nobody would notice."""
+        for name, _ in inspect.getmembers(type(self.subject), inspect.isfunction):
+            if not (name.startswith('_') or name in OPERATIONS or hasattr(Layer, name)):
+                near = difflib.get_close_matches(name, OPERATIONS, 1, NEAR)
+                assert not near, f'{name} is no operation; is {near[0]} meant?'
+
+    def test_it_may_be_started_again(self) -> None:
+        """A server may start it before it forks, and again in each process."""
+        self.subject.start()
+        for name in self.overridden:
+            self.call(name, self.callers()[0])
+        self.subject.stop()
+        self.subject.stop()
+        self.subject.start()
+
+    def test_check_raises_errors_of_ours(self) -> None:
+        with contextlib.suppress(GlanceLiteError):
+            self.subject.check()
+
+    def test_metrics_are_well_formed(self) -> None:
+        told: dict[str, tuple[str, frozenset[str]]] = {}
+        seen = set()
+        for metric in self.subject.metrics():
+            name, labels = metric.name, metric.labels
+            assert METRIC.fullmatch(name), f'{name} is no name of a metric'
+            assert metric.help, f'{name} has no help'
+            float(metric.value)
+            for label, value in labels.items():
+                assert METRIC.fullmatch(label), f'{label} of {name} is no name of a label'
+                assert isinstance(value, str), f'{label} of {name} is {value!r}, and no text'
+            alike = told.setdefault(name, (metric.help, frozenset(labels)))
+            assert alike == (metric.help, frozenset(labels)), f'{name} is of two kinds'
+            assert (name, *labels.items()) not in seen, f'{name} is there twice: {dict(labels)}'
+            seen.add((name, *labels.items()))
 
     def test_what_is_not_overridden_passes_through_untouched(self) -> None:
         for name in OPERATIONS:
@@ -471,7 +535,9 @@ class LayerConformance:
             for ctx in self.callers():
                 result, error = self.call(name, ctx)
                 if error is None:
-                    assert isinstance(result, TYPES[returned(name)]), name
+                    assert isinstance(result, TYPES[returned(name)]), (
+                        f'{name} gave a {type(result).__name__}, and not {returned(name)}'
+                    )
 
     def test_a_write_goes_on_once_at_most(self) -> None:
         for name in self.overridden:

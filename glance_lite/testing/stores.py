@@ -307,6 +307,12 @@ class StoreConformance(ReadConformance):
         assert not urls or url in urls
         assert set(urls).isdisjoint(driver.locate(str(uuid.uuid4())))
 
+    def test_it_says_how_much_room_there_is_or_nothing(self, driver: StoreDriver) -> None:
+        room = driver.room()
+        if room is not None:
+            size, free = room
+            assert 0 <= free <= size
+
     def test_redacted_urls_are_still_urls(self, driver: StoreDriver, name: str) -> None:
         url = driver.add(name, Source(b'data'), 4)
         self._added.append(url)

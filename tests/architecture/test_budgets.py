@@ -14,6 +14,7 @@ import sys
 import pytest
 import sqlalchemy as sa
 
+from benchmarks import chain
 from glance_lite.api.app import Api
 from tests.api.harness import ADMIN, OCTETS, V21, App
 
@@ -300,6 +301,41 @@ def test_the_statement_of_a_list_is_made_once(app, query):
     path = f'/v2/images?limit=1&{query}'
     assert len(app.get(path).json['images']) == 1
     assert calls(lambda: app.get(path)) <= 600
+
+
+#: Operation -> calls of Python functions by auth, property_protection, notifier, policy, quota and
+#: location together, all with something to do, with an end that costs nothing.
+OF_LAYERS = {
+    'get_image': 100,
+    'list_images': 40 * chain.PAGE,
+    'create_image': 150,
+    'update_image': 130,
+    'upload': 700,
+    'download': 135,
+    'delete_image': 110,
+    'list_members': 110,
+    'add_member': 110,
+    'list_stores': 15,
+    'list_resource_types': 70,
+}
+
+
+@pytest.fixture(scope='module')
+def six():
+    with chain.place('six') as made:
+        yield made
+
+
+@pytest.mark.parametrize('name', chain.CASES)
+def test_calls_of_the_layers(six, name):
+    assert chain.calls(six, name) <= OF_LAYERS[name]
+
+
+def test_metrics_cost_no_call_where_they_are_not_configured(app):
+    """Neither at the entry of the chain nor in a store."""
+    assert app.service.gateway.watch.by is None
+    entry = vars(app.service.chain.outer)
+    assert all(method.__self__ in app.service.layers for method in entry.values())
 
 
 # --- frames, with every layer at work

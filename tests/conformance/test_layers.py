@@ -20,7 +20,7 @@ from oslo_config import cfg
 from glance_lite import plugins
 from glance_lite.db import admin
 from glance_lite.errors import Forbidden, Invalid
-from glance_lite.layer import Layer
+from glance_lite.layer import Layer, Metric
 from glance_lite.layers.auth import Auth
 from glance_lite.layers.db import Database
 from glance_lite.layers.encryption_keys import KEY, POLICY
@@ -400,6 +400,43 @@ class DoesNothing(Wrong):
     pass
 
 
+class HasASlip(Wrong):
+    def update_images(self, ctx, image_id, changes):
+        raise Forbidden('nobody ever calls this')
+
+
+class RaisesSomethingElse(Wrong):
+    def get_image(self, ctx, image_id):
+        return {}[image_id]
+
+
+class OpensOnce(Wrong):
+    opened = False
+
+    def start(self):
+        assert not self.opened
+        self.opened = True
+
+    def get_image(self, ctx, image_id):
+        return self.next.get_image(ctx, image_id)
+
+
+class CountsBadly(Wrong):
+    def get_image(self, ctx, image_id):
+        return self.next.get_image(ctx, image_id)
+
+    def metrics(self):
+        yield Metric('acme_things', 'Things.', 1, {'number': 7})
+
+
+class CountsTwice(Wrong):
+    def get_image(self, ctx, image_id):
+        return self.next.get_image(ctx, image_id)
+
+    def metrics(self):
+        return [Metric('acme_things', 'Things.', 1)] * 2
+
+
 class Right(Layer):
     """Decides on the image, changes what goes down and what comes up."""
 
@@ -409,6 +446,13 @@ class Right(Layer):
         fields = {**changes.fields, 'min_disk': 1}
         image = self.next.update_image(ctx, image_id, dataclasses.replace(changes, fields=fields))
         return image.replace(tags=())
+
+    def metrics(self):
+        yield Metric('acme_refusals_total', 'Changes that were refused.', 0, {'why': 'protected'})
+        yield Metric('acme_refusals_total', 'Changes that were refused.', 0, {'why': 'anonymous'})
+
+
+WRONG = [kind.__name__ for kind in (*Wrong.__subclasses__(), Right)]
 
 
 @pytest.mark.parametrize(
@@ -424,6 +468,11 @@ class Right(Layer):
         (GivesSomethingElse, 'test_results_are_of_the_operations_kind'),
         (HasADefault, 'test_signatures_are_the_operations_own'),
         (DoesNothing, 'test_it_acts_on_something'),
+        (HasASlip, 'test_no_name_is_nearly_that_of_an_operation'),
+        (RaisesSomethingElse, 'test_results_are_of_the_operations_kind'),
+        (OpensOnce, 'test_it_may_be_started_again'),
+        (CountsBadly, 'test_metrics_are_well_formed'),
+        (CountsTwice, 'test_metrics_are_well_formed'),
     ],
 )
 def test_the_kit_finds_a_layer_that_is_wrong(failed, wrong, case):
@@ -434,22 +483,56 @@ def test_the_kit_passes_a_layer_that_is_right(failed):
     assert failed['Right'] == set()
 
 
+@pytest.mark.parametrize(
+    'said',
+    [
+        'GivesSomethingElse: get_image gave a dict, and not Image',
+        'HasADefault: it has set_active(ctx, image_id, active=True), and not set_active(ctx, ',
+        'HasASlip: update_images is no operation; is update_image meant?',
+        'RaisesSomethingElse: get_image raised KeyError: ',
+        'CountsBadly: number of acme_things is 7, and no text',
+        'CountsTwice: acme_things is there twice: {}',
+        "CallsTwice: delete_image called {'delete_image'} of the next layer more than once",
+        'DoesNothing: a layer that overrides nothing does nothing',
+    ],
+)
+def test_the_kit_says_what_is_wrong(told, said):
+    """To somebody who has never seen it."""
+    layer, _, words = said.partition(': ')
+    assert words in told[layer], told[layer]
+
+
 @pytest.fixture(scope='module')
-def failed(tmp_path_factory):
+def told(done):
+    """Name of a layer of this module -> all that is said of it."""
+    parts = re.split(r'^_+ Test(\w+)\.\w+ _+$', done.stdout, flags=re.M)[1:]
+    found = {}
+    for layer, text in zip(parts[::2], parts[1::2], strict=True):
+        found[layer] = found.get(layer, '') + text
+    return found
+
+
+@pytest.fixture(scope='module')
+def failed(done):
     """Name of a layer of this module -> names of the cases it fails."""
-    wrong = [kind.__name__ for kind in (*Wrong.__subclasses__(), Right)]
+    found = re.findall(r'^FAILED \S+::Test(\w+)::(\w+)', done.stdout, re.M)
+    return {name: {case for layer, case in found if layer == name} for name in WRONG}
+
+
+@pytest.fixture(scope='module')
+def done(tmp_path_factory):
+    """A run of the kit on all that are wrong, and the one that is right."""
     file = tmp_path_factory.mktemp('kit') / 'test_wrong.py'
     file.write_text(
         'from glance_lite.testing.layers import LayerConformance\n'
-        f'from {__name__} import {", ".join(wrong)}\n'
-        + ''.join(f'class Test{name}(LayerConformance): layer = {name}\n' for name in wrong)
+        f'from {__name__} import {", ".join(WRONG)}\n'
+        + ''.join(f'class Test{name}(LayerConformance): layer = {name}\n' for name in WRONG)
     )
     done = subprocess.run(
-        [sys.executable, '-m', 'pytest', '-q', '-rf', '--tb=no', '-p', 'no:cacheprovider', file],
+        [sys.executable, '-m', 'pytest', '-q', '-rf', '-p', 'no:cacheprovider', file],
         capture_output=True,
         text=True,
         env={**os.environ, 'PYTHONPATH': str(ROOT)},
     )
     assert done.returncode == 1, done.stdout + done.stderr
-    found = re.findall(r'^FAILED \S+::Test(\w+)::(\w+)', done.stdout, re.M)
-    return {name: {case for layer, case in found if layer == name} for name in wrong}
+    return done

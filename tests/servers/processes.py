@@ -18,7 +18,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import pytest
 
@@ -88,6 +88,7 @@ def settings(
     stores: str = TWO_STORES,
     more: str = '',
     paste: pathlib.Path = PASTE,
+    sync: bool = True,
 ) -> Settings:
     """Write what an operator would, and run ``db sync``."""
     etc = directory / 'etc'
@@ -103,7 +104,8 @@ def settings(
         f'[oslo_concurrency]\nlock_path = {directory}/locks\n'
         f'[oslo_policy]\npolicy_file = {etc}/policy.yaml\n{more}\n'
     )
-    made.manage('db', 'sync')
+    if sync:
+        made.manage('db', 'sync')
     return made
 
 
@@ -200,12 +202,14 @@ def started(
 
 
 @contextlib.contextmanager
-def api(made: Settings, **more: str) -> Iterator[Server]:
-    """glance-lite-api, with the two workers of the settings."""
+def api(
+    made: Settings, program: Sequence[object] = (BIN / 'glance-lite-api',), **more: str
+) -> Iterator[Server]:
+    """glance-lite-api, with the two workers of the settings; `more` is for its environment."""
     port = free_port()
     (made.directory / 'port.conf').write_text(f'[DEFAULT]\nbind_port = {port}\n')
     command = [
-        BIN / 'glance-lite-api',
+        *program,
         '--config-file', made.file,
         '--config-file', made.directory / 'port.conf',
     ]  # fmt: skip

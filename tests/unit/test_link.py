@@ -69,6 +69,12 @@ def test_wrong_order_is_one_sentence():
     assert '\n' not in caught.value.message
 
 
+def test_an_order_that_is_one_word_is_refused():
+    """Its letters would be names of no layer, and nothing would be in order."""
+    with pytest.raises(PluginError, match="outside_of of frozen is 'db', and not a tuple"):
+        link([last(), made(Frozen, 'frozen', outside_of='db')])
+
+
 def test_a_list_without_db_is_refused():
     with pytest.raises(PluginError, match='no layer in the list implements get_image'):
         link([made(Frozen, 'frozen')])

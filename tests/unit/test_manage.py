@@ -89,11 +89,11 @@ def test_purge_takes_glances_options(conf, tmp_path):
 def test_pipeline_show(conf):
     code, out, _ = manage(conf, 'pipeline', 'show')
     assert code == 0
-    filters = 'cors > http_proxy_to_wsgi > versionnegotiation > authtoken > context > rootapp'
-    assert out.startswith(f'glance-api-keystone\n  {filters}\n')
+    filters = 'cors > http_proxy_to_wsgi > versionnegotiation > osprofiler > authtoken > context'
+    assert out.startswith(f'glance-api-keystone\n  {filters} > rootapp\n')
     assert '  auth > policy > quota > location > db\n' in out
     assert 'nothing to do for: property_protection, notifier' in out
-    assert '  fast (file, weight 5, default)\n' in out
+    assert '  fast (file, weight 5, default): write, sendfile, list\n' in out
     lines = dict(line.split(maxsplit=1) for line in out.partition('operations\n')[2].splitlines())
     assert lines['get_image'] == 'policy > db'
     assert lines['upload'] == 'auth > policy > quota > location'
@@ -143,6 +143,16 @@ def test_quota_recount_shows_how_far_it_is(conf):
     os.close(ours)
     assert done.returncode == 0
     assert '0/1' in shown and f'[{"#" * 40}] 1/1' in shown
+
+
+def test_pipeline_show_writes_a_file(conf, tmp_path):
+    picture = tmp_path / 'pipeline.svg'
+    show = ('pipeline', 'show', '--format', 'svg', '--output')
+    assert manage(conf, *show, str(picture)) == (0, '', '')
+    assert picture.read_text().startswith('<?xml')
+    code, _, err = manage(conf, *show, str(tmp_path / 'nowhere' / 'file'))
+    said = f'glance-lite-manage: {tmp_path}/nowhere/file cannot be written: No such file'
+    assert code == 1 and err.startswith(said) and err.count('\n') == 1
 
 
 @pytest.mark.parametrize('arguments', [(), ('db',), ('db', 'nosuch'), ('pipeline',)])

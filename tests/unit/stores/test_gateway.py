@@ -760,3 +760,90 @@ def test_an_upload_killed_at_the_very_end_leaves_nothing(gateway, monkeypatch):
         gateway.put('first', 'name', 'spare', source)
     monkeypatch.setattr(Hub, 'wait_readable', staticmethod(real))
     assert not any(everything(gateway).values())
+
+
+# --- a watcher
+
+
+class Noted:
+    """Notes what it is told."""
+
+    def __init__(self):
+        self.told = []
+
+    def stored(self, store_id, count):
+        self.told.append(('stored', store_id, count))
+
+    def given(self, store_id, count):
+        self.told.append(('given', store_id, count))
+
+    def failed(self, store_id):
+        self.told.append(('failed', store_id))
+
+
+@pytest.fixture
+def noted(gateway):
+    gateway.watch.by = Noted()
+    return gateway.watch.by.told
+
+
+def test_a_watcher_is_told_what_stores_take_and_give(gateway, noted):
+    gateway.put('second', 'a-name', 'a-spare', upload())
+    image = stored(gateway, 'first')
+    read(gateway, image)
+    read(gateway, image, span=Span(7, 20))
+    assert noted == [
+        ('stored', 'second', len(DATA)),
+        ('given', 'first', len(DATA)),
+        ('given', 'first', 14),
+    ]
+
+
+def test_a_watcher_is_told_who_failed_and_who_gave_the_rest(gateway, noted):
+    image = stored(gateway, 'first', 'second')
+    at = (1 << 20) + 7
+    truncate(image, at)
+    assert read(gateway, image) == (DATA, None)
+    assert noted == [
+        ('failed', 'first'),
+        ('given', 'first', at),
+        ('given', 'second', len(DATA) - at),
+    ]
+
+
+def test_a_watcher_is_not_told_of_bytes_that_nobody_took(gateway, noted):
+    image = stored(gateway, 'first', 'second')
+    download = gateway.open(image, Wanted())
+    length = len(next(download))
+    download.close()
+    assert noted == [('given', 'first', length)]
+
+
+@pytest.mark.parametrize(
+    ('error', 'blamed'),
+    [
+        (StoreUnavailable('away'), True),
+        (StoreFull('full'), True),
+        (ZeroDivisionError(), True),
+        (ObjectNotFound('nothing there'), False),
+        (BadStoreUri('no url'), False),
+    ],
+)
+def test_a_store_is_blamed_for_what_it_is_to_blame_for(gateway, noted, error, blamed):
+    def fail():
+        raise error
+
+    with pytest.raises(StoreError):
+        gateway.stores['first'].run(fail)
+    assert noted == [('failed', 'first')] * blamed
+
+
+def test_an_upload_that_breaks_off_is_not_the_fault_of_the_store(gateway, noted):
+    def breaks_off(size):
+        raise Gone('the client has gone')
+
+    made = Upload(breaks_off, 100)
+    made.arm('sha256')
+    with pytest.raises(Gone):
+        gateway.put('first', 'a-name', 'a-spare', made)
+    assert noted == []
