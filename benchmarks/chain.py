@@ -76,6 +76,7 @@ class Stub(Layer):
     """Answers everything with what was made before: the end of a chain that costs nothing."""
 
     name = 'db'
+    ends = frozenset(OPERATIONS)
 
     def __init__(self) -> None:
         self.answers: dict[str, Any] = {}

@@ -440,4 +440,4 @@ def _spare(claim: Operation) -> str:
 
 
 #: What becomes of an image's row is for ``db`` to do.
-Locations.ends = frozenset(overrides(Locations)) - {'update_image'}
+Locations.ends = frozenset(overrides(Locations)) - {'update_image', 'add_member', 'remove_member'}

@@ -225,7 +225,7 @@ class TestDatabase(LayerConformance):
 
     @pytest.fixture
     def layer(self, tmp_path):
-        conf = make_conf(f'sqlite:///{tmp_path}/glance.sqlite', self.key)
+        conf = make_conf(f'sqlite:///{tmp_path}/glance.sqlite', key=self.key)
         admin.sync(conf)
         return Database(types.SimpleNamespace(conf=conf))
 

@@ -52,7 +52,7 @@ def test_without_a_key_nothing_changes():
 @pytest.mark.parametrize('key', ['x', 'x' * 15, 'x' * 31, 'x' * 33, 'é' * 16 + 'x'])
 def test_a_key_that_aes_does_not_take_stops_the_start(key):
     with pytest.raises(ConfigurationError, match='metadata_encryption_key: it must have 16, 24 or'):
-        sealing.key_of(make_conf('sqlite://', key))
+        sealing.key_of(make_conf('sqlite://', key=key))
 
 
 STRANGE = {
