@@ -62,7 +62,7 @@ def make_conf(url: str, storage: str = '0', key: str | None = None, **options) -
 
 
 def make_layer(url: str, key: str | None = None, **options) -> Database:
-    layer = Database(types.SimpleNamespace(conf=make_conf(url, key, **options)))
+    layer = Database(types.SimpleNamespace(conf=make_conf(url, key=key, **options)))
     layer.start()
     return layer
 
