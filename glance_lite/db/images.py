@@ -87,10 +87,11 @@ def update(connection: Connection, ctx: RequestContext, image_id: str, changes: 
     """Write what really changes and give the image as it then is."""
     image = rows.fetch_locked(connection, ctx, image_id)
     with usage.counted(connection, image_id, *owners(image, changes)):
-        image = change(connection, image, changes)
-    riders.claim(connection, changes.riders, riders.Ride(image_id))
-    riders.announce(connection, changes.riders, image)
-    return image
+        changed = change(connection, image, changes)
+    if changed is not image:
+        riders.claim(connection, changes.riders, riders.Ride(image_id))
+        riders.announce(connection, changes.riders, changed)
+    return changed
 
 
 def owners(image: Image, changes: Changes) -> tuple[str | None, str | None]:
@@ -99,7 +100,7 @@ def owners(image: Image, changes: Changes) -> tuple[str | None, str | None]:
 
 
 def change(connection: Connection, image: Image, changes: Changes) -> Image:
-    """As `update`, for an image that is locked, without riders."""
+    """As `update`, for an image that is locked, without riders; the same if nothing is said."""
     _check_fields(changes.fields)
     check_expected(image, changes.expect)
     _check_preconditions(image, changes)

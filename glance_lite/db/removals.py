@@ -115,7 +115,11 @@ def take_deferred(
         .limit(AT_A_TIME)
     )
     for image_id in connection.execute(due).scalars().all():
-        if not _change_deferred(connection, image_id, DEFERRED, status='deleted', updated_at=now):
+        with usage.counted(connection, image_id):
+            ours = _change_deferred(
+                connection, image_id, DEFERRED, status='deleted', updated_at=now
+            )
+        if not ours:
             continue
         removed = _deferred_locations(connection, image_id)
         if not sealing.are_readable(removed):

@@ -212,6 +212,14 @@ class Walk:
         if claim.serial:
             self.deletes.append(claim)
 
+    def do_delete_later(self):
+        self.db.claim_delete(ADMIN, self.pick(), True)
+
+    def do_scrub(self):
+        claim = self.db.take_deferred(ADMIN, 0)
+        if claim and claim.serial:
+            self.deletes.append(claim)
+
     def do_bring_back(self):
         self.db.abort_delete(ADMIN, self.take(self.deletes))
 
@@ -319,7 +327,8 @@ def test_what_counting_costs(db, counting):
     sent(counting), sent(db)  # what is done once is done
     more = [a - b for a, b in zip(sent(counting), sent(db), strict=True)]
     # The row, what has changed lately, the image after, the row; and what is reserved.
-    assert more == [4, 4 + 2, 0, 5 + 2, 4]
+    # MariaDB does not see that an image was touched twice within a second.
+    assert more[0] in (3, 4) and more[1:] == [4 + 2, 0, 5 + 2, 4]
 
 
 # --- beside a Glance
