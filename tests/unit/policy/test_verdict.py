@@ -9,6 +9,7 @@ import pytest
 
 from glance_lite.context import service_context
 from glance_lite.errors import Forbidden, GlanceLiteError, NotFound
+from glance_lite.model import Changes, LocationStep, NewLocation
 from glance_lite.policy.verdict import (
     ALLOWED,
     FORBIDDEN,
@@ -34,6 +35,8 @@ OPERATIONS = {
 }
 OPERATIONS['get_image'] = ('get_image', lambda: ())
 OPERATIONS['get_member'] = ('get_member', lambda: ('beta',))
+STEP = LocationStep('add', values=(NewLocation('http://images.example/x'),))
+OPERATIONS['set_image_location'] = ('update_image', lambda: (Changes(locations=(STEP,)),))
 #: Allowed to all, where an operation asks it beside the rule in question.
 BESIDE = {
     'publicize_image': ('modify_image',),
