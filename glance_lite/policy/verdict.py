@@ -31,13 +31,15 @@ _METADEFS = frozenset(rule.name for rule in metadefs.RULES)
 _MEMBERS = frozenset(rule.name for rule in members.RULES)
 _PUBLISHING = frozenset(('publicize_image', 'communitize_image'))
 
-#: Rules beside which ownership is asked for where the old defaults count.
+#: Rules beside which the layer ``auth`` asks for ownership.
 OWNED = frozenset(
     (
-        'modify_image', 'delete_image', 'deactivate', 'reactivate', 'upload_image', 'add_member',
-        'delete_member', 'delete_image_location', *_PUBLISHING,
+        'modify_image', 'delete_image', 'deactivate', 'reactivate', 'upload_image',
+        'set_image_location', 'delete_image_location', *_PUBLISHING,
     )
 )  # fmt: skip
+#: Rules beside which the layer ``policy`` does so where the old defaults count.
+OWNED_BEFORE = frozenset(('add_member', 'delete_member'))
 
 
 @dataclasses.dataclass(frozen=True)
@@ -123,7 +125,8 @@ class Judge:
         see = 'get_image' if subject.image else 'get_metadef_namespace'
         if rule == see and not allowed:
             return HIDDEN, ''
-        asked = subject.stored and (not allowed or rule in _MEMBERS | _PUBLISHING)
+        foreign = rule in OWNED and not ctx.is_admin and not _own(ctx, subject.image)
+        asked = subject.stored and (not allowed or foreign or rule in _MEMBERS | _PUBLISHING)
         if asked and not self._enforcer.allowed(ctx, see, subject.target):
             return HIDDEN, f'{see} refuses as well: to this caller there is no such thing.'
         refused = HIDDEN if rule == 'get_member' else FORBIDDEN
@@ -136,14 +139,20 @@ class Judge:
 
     def _beside(self, ctx: RequestContext, rule: str, image: Image) -> tuple[int, str]:
         """What is asked of those who are no administrators where the rule has said yes."""
-        own = ctx.project_id is not None and image.owner == ctx.project_id
-        if self._enforcer.owner_matters and rule in OWNED and not own:
+        own = _own(ctx, image)
+        if rule in OWNED and not own:
+            return FORBIDDEN, 'Only the project that owns an image and administrators change it.'
+        if self._enforcer.owner_matters and rule in OWNED_BEFORE and not own:
             return FORBIDDEN, (
                 'With [oslo_policy] enforce_new_defaults = false only the owner and '
-                'administrators change an image.'
+                'administrators share an image.'
             )
         if self._enforcer.owner_matters and rule == 'modify_member' and own:
             return FORBIDDEN, 'The owner of an image cannot decide for its members.'
         if rule.startswith('download') and image.status == 'deactivated':
             return FORBIDDEN, 'The data of a deactivated image is for administrators only.'
         return ALLOWED, ''
+
+
+def _own(ctx: RequestContext, image: Image | None) -> bool:
+    return image is not None and ctx.project_id is not None and image.owner == ctx.project_id

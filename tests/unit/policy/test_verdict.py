@@ -9,12 +9,25 @@ import pytest
 
 from glance_lite.context import service_context
 from glance_lite.errors import Forbidden, GlanceLiteError, NotFound
-from glance_lite.policy.verdict import ALLOWED, FORBIDDEN, HIDDEN, OWNED, Judge, image_of, nothing
+from glance_lite.model import Changes, LocationStep, NewLocation
+from glance_lite.policy.verdict import (
+    ALLOWED,
+    FORBIDDEN,
+    HIDDEN,
+    OWNED,
+    OWNED_BEFORE,
+    Judge,
+    image_of,
+    nothing,
+)
 from glance_lite.testing.layers import caller
+from tests.unit.layers import test_policy
 from tests.unit.layers.conftest import admin, beta, make, nobody, owner
-from tests.unit.layers.test_policy import LAYERS, OLD_DEFAULTS, ON_AN_IMAGE
+from tests.unit.layers.test_policy import OLD_DEFAULTS, ON_AN_IMAGE
 
 assert make  # a fixture of the layers' tests
+
+LAYERS = 'auth, ' + test_policy.LAYERS
 
 #: Operations by rule. No operation asks get_image_location alone.
 OPERATIONS = {
@@ -22,6 +35,8 @@ OPERATIONS = {
 }
 OPERATIONS['get_image'] = ('get_image', lambda: ())
 OPERATIONS['get_member'] = ('get_member', lambda: ('beta',))
+STEP = LocationStep('add', values=(NewLocation('http://images.example/x'),))
+OPERATIONS['set_image_location'] = ('update_image', lambda: (Changes(locations=(STEP,)),))
 #: Allowed to all, where an operation asks it beside the rule in question.
 BESIDE = {
     'publicize_image': ('modify_image',),
@@ -91,16 +106,19 @@ def test_data_of_a_deactivated_image(make):
     assert verdict.explanation.allowed, 'the rule alone allows it to both'
 
 
-def test_rules_beside_which_ownership_counts_are_those_of_the_layer(make):
+@pytest.mark.parametrize(
+    ('text', 'owned'), [('', OWNED), (OLD_DEFAULTS, OWNED | OWNED_BEFORE)], ids=['new', 'old']
+)
+def test_rules_beside_which_ownership_counts_are_those_of_the_layers(make, text, owned):
     """A rule that allows all, asked by a member of another project."""
-    made = make(LAYERS, OLD_DEFAULTS, rules=dict.fromkeys(OPERATIONS, '@'))
+    made = make(LAYERS, text, rules=dict.fromkeys(OPERATIONS, '@'))
     found = set()
     for rule, (name, arguments) in OPERATIONS.items():
         image = made.active(visibility='shared')
         made.db.add_member(admin(), image.id, 'beta')
         if answer(made, beta(), image, name, arguments) == FORBIDDEN:
             found.add(rule)
-    assert found == OWNED
+    assert found == owned
 
 
 def test_what_is_not_there_yet():
