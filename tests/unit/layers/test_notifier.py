@@ -156,11 +156,11 @@ def test_the_life_of_an_image(made, sent):
     assert delete['deleted_at'].endswith('Z') and delete['id'] == image.id
 
 
-def test_a_delete_that_is_put_off_says_so(make, sent):
-    made = make(LAYERS, f'{BUS}[DEFAULT]\ndelayed_delete = true\n')
+def test_a_delete_that_is_put_off_says_so(bus, sent):
+    made = bus('[DEFAULT]\ndelayed_delete = true\n')
     for image in (made.active(), made.create()):
         made.outer.delete_image(owner(), image.id)
-    told = [(one['status'], one['deleted']) for _, _, one in sent()]
+    told = [(one['status'], one['deleted']) for _, name, one in sent() if name == 'image.delete']
     assert told == [('pending_delete', True), ('deleted', True)]
 
 
