@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import time
 from collections.abc import Mapping
 
@@ -23,6 +24,30 @@ _IMAGES = (
     .where(tables.images.c.deleted == sa.false())
     .group_by(tables.images.c.status)
 )
+
+
+_SUMS = tuple(
+    sa.func.coalesce(sa.func.sum(column), 0)
+    for column in (
+        tables.usage.c.size, tables.usage.c.reserved_size,
+        tables.usage.c.images, tables.usage.c.uploading,
+    )
+)  # fmt: skip
+_USAGE = sa.select(*_SUMS).where(tables.usage.c.counted_at.is_not(None))
+
+
+@dataclasses.dataclass(frozen=True)
+class Used:
+    """What all projects together use, as far as they are counted."""
+
+    size: int
+    reserved: int
+    images: int
+    uploading: int
+
+
+def used(connection: Connection) -> Used:
+    return Used(*map(int, connection.execute(_USAGE).one()))
 
 
 class Census:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from glance_lite.conf.quota import is_counted
 from glance_lite.db import (
     census,
     engine,
@@ -102,6 +103,16 @@ class Database(Layer):
         text = 'Images that are not deleted; looked up every five minutes.'
         for status, count in images.items():
             yield Metric('glance_lite_images', text, count, {'status': status})
+        if not is_counted(self._conf):
+            return
+        used = self.database.read(census.used)
+        text = 'Bytes that images of all counted projects take.'
+        yield Metric('glance_lite_usage_bytes', text, used.size)
+        text = 'Bytes that are reserved for uploads under way.'
+        yield Metric('glance_lite_usage_reserved_bytes', text, used.reserved)
+        yield Metric('glance_lite_usage_images', 'Images of all counted projects.', used.images)
+        text = 'Images of all counted projects that are being uploaded or imported.'
+        yield Metric('glance_lite_usage_uploading', text, used.uploading)
 
     def _write(
         self,

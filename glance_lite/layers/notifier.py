@@ -9,13 +9,14 @@ nothing. ``glance_lite.notify`` carries them from there.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from glance_lite import plugins
 from glance_lite.conf import where
+from glance_lite.context import service_context
 from glance_lite.errors import PluginError
-from glance_lite.layer import Parts
+from glance_lite.layer import Metric, Parts
 from glance_lite.metadefs.notifier import MetadefNotifier
 from glance_lite.notify.driver import NoopNotifier, NotifierDriver
 from glance_lite.notify.events import (
@@ -57,6 +58,15 @@ class Notifier(MetadefNotifier):
             self._default_store = conf.glance_store.default_backend
         self._drivers = load_drivers(conf)
         self._sender = Sender(conf, self._drivers, lambda: self.next)
+
+    def metrics(self) -> Iterator[Metric]:
+        """How many events wait to be sent, for how long, and how many were dropped."""
+        found = self.next.look_at_outbox(service_context())
+        yield Metric('glance_lite_outbox_events', 'Events that wait to be sent.', found.waiting)
+        text = 'Seconds since the oldest event that waits has happened.'
+        yield Metric('glance_lite_outbox_age_seconds', text, found.age or 0)
+        text = 'Events that were dropped because too many waited.'
+        yield Metric('glance_lite_outbox_dropped_total', text, found.dropped)
 
     def acts(self) -> bool:
         return bool(self._drivers)

@@ -13,6 +13,7 @@ from glance_lite.db import census
 from glance_lite.errors import ConfigurationError, StoreUnavailable
 from glance_lite.layer import Layer, Metric
 from glance_lite.layers.policy import Policy
+from glance_lite.model import Reservation
 from glance_lite.testing.layers import caller, make_upload
 from tests.api.harness import PASTE, App
 
@@ -24,14 +25,14 @@ def watched(tmp_path):
     """Makes a service with the filter; `more` are options of it."""
     made = []
 
-    def make(more='', pipeline='metrics cors', **kwargs):
+    def make(more='', pipeline='metrics cors', settings='', **kwargs):
         text = PASTE.read_text().replace('pipeline = cors', f'pipeline = {pipeline}')
         for name in ('path', 'allowed_networks'):
             if more.startswith(name):
                 text = text.replace(f'\n{name} = ', f'\n#{name} = ')
         paste = tmp_path / 'paste.ini'
         paste.write_text(text.replace(OURS, f'directory = {tmp_path}/metrics\n{more}'))
-        app = App(tmp_path, paste=paste, **kwargs)
+        app = App(tmp_path, paste=paste, more=settings, **kwargs)
         made.append(app)
         return app
 
@@ -211,6 +212,28 @@ def test_images_and_operations_of_all_processes(watched):
     assert found['glance_lite_operations_in_progress', 'upload', 'running'] == 1
     # Not counted again so soon.
     assert found['glance_lite_images', 'queued'] == 2
+
+
+def test_what_projects_use_and_events_that_wait(watched):
+    app = watched(
+        default='user_storage_quota = 1GB',
+        settings='[oslo_messaging_notifications]\ndriver = log\n',
+    )
+    image = app.active(b'data')
+    app.create(project='beta')
+    found = metrics(app)
+    assert found['glance_lite_usage_bytes',] == 4 and found['glance_lite_usage_images',] == 2
+    # Nothing sends them here.
+    assert found['glance_lite_outbox_events',] >= 2
+    assert found['glance_lite_outbox_dropped_total',] == 0
+    db = next(layer for layer in app.service.layers if layer.name == 'db')
+    empty = app.create(disk_format='raw', container_format='bare')
+    source = make_upload()
+    source.ride(Reservation('alpha', 100, 10**6))
+    db.claim_upload(caller('alpha'), empty['id'], source, 'fast')
+    assert metrics(app)['glance_lite_usage_reserved_bytes',] == 100
+    app.request('DELETE', f'/v2/images/{image["id"]}')
+    assert metrics(app)['glance_lite_usage_bytes',] == 0
 
 
 def test_images_are_counted_again_after_a_while(watched, monkeypatch):

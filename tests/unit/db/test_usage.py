@@ -91,7 +91,11 @@ class Walk:
         self.done = {}
 
     def step(self):
-        name = self.random.choice([name for name in dir(self) if name.startswith('do_')])
+        names = [name for name in dir(self) if name.startswith('do_')]
+        name = self.random.choice(names)
+        if self.random.random() < 0.4:  # what has not succeeded so often
+            fewest = min(self.done.get(one, 0) for one in names)
+            name = self.random.choice([one for one in names if self.done.get(one, 0) == fewest])
         try:
             getattr(self, name)()
             self.done[name] = self.done.get(name, 0) + 1
@@ -213,7 +217,7 @@ class Walk:
             self.deletes.append(claim)
 
     def do_delete_later(self):
-        self.db.claim_delete(ADMIN, self.pick(), True)
+        self.db.defer_delete(ADMIN, self.pick())
 
     def do_scrub(self):
         claim = self.db.take_deferred(ADMIN, 0)
