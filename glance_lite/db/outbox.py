@@ -10,7 +10,7 @@ has given no sign of life for `EXPIRY` seconds by the database's clock.
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import sqlalchemy as sa
@@ -38,9 +38,17 @@ _FIRST = sa.select(outbox.serial).order_by(outbox.serial).limit(1)
 
 def write(connection: Connection, notices: Iterable[Notice]) -> None:
     """Put events in, in this order: one statement, none if there is nothing."""
-    rows = [{'message': json.dumps(dict(notice.message))} for notice in notices]
+    rows = [{'message': as_json(notice)} for notice in notices]
     if rows:
         connection.execute(_INSERT, rows)
+
+
+def as_json(notice: Notice) -> str:
+    """Nothing that is in it may fail what it tells of."""
+    return json.dumps(
+        dict(notice.message),
+        default=lambda value: dict(value) if isinstance(value, Mapping) else str(value),
+    )
 
 
 def is_ready(connection: Connection, sending: Sending) -> bool | None:

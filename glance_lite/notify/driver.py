@@ -11,6 +11,7 @@ import json
 import logging
 
 from oslo_config import cfg
+from oslo_utils import strutils
 
 from glance_lite.notify.events import Notice
 
@@ -46,7 +47,8 @@ class LogNotifier(NotifierDriver):
     def send(self, notice: Notice) -> None:
         logger = logging.getLogger(f'oslo.messaging.notification.{notice.event}')
         level = logging.ERROR if notice.priority == 'ERROR' else logging.INFO
-        logger.log(level, '%s', json.dumps(dict(notice.message)))
+        # Values of properties that are called password, and the like, are no business of a log.
+        logger.log(level, '%s', json.dumps(strutils.mask_dict_password(dict(notice.message))))
 
 
 class NoopNotifier(NotifierDriver):

@@ -188,7 +188,7 @@ def told(tmp_path_factory):
     with servers.running(tmp_path_factory.mktemp('web')) as web:
         web.put('data', DATA)
         web.put('twin', DATA)
-        rows = [*images(), *locations(web.http), *metadefs()]
+        rows = [*images(), *metadefs(), *locations(web.http)]
         for name in ('glance', 'lite'):
             directory = tmp_path_factory.mktemp(name)
             topic = rabbitmq.topic()

@@ -7,6 +7,7 @@ import dataclasses
 import datetime
 import json
 import subprocess
+from types import MappingProxyType
 
 import pytest
 import sqlalchemy as sa
@@ -535,6 +536,13 @@ def test_a_message_may_be_long(db):
     (notice,) = db.take_notices(context(), ME, [])
     assert len(notice.message['payload']['number']) == 300_000
     assert isinstance(notice, Notice) and notice.event == 'image.update'
+
+
+def test_no_value_can_fail_what_it_tells_of(db):
+    odd = MappingProxyType({'when': datetime.date(2026, 4, 1), 'text': '\ud800 \x00 \U0001f600'})
+    put(db, odd)
+    (notice,) = db.take_notices(context(), ME, [])
+    assert notice.message['payload']['number'] == {**odd, 'when': '2026-04-01'}
 
 
 def test_the_age_of_the_oldest_is_known(db):

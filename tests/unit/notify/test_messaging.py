@@ -137,12 +137,14 @@ def test_an_operators_exchange_counts(read):
 def test_the_log_has_it_as_oslo_messaging_writes_it(read, caplog):
     driver = started(read, '[notifier]\ndrivers = log\n')
     with caplog.at_level(logging.INFO, 'oslo.messaging.notification'):
-        driver.send(make_notice('image.create', 'image.test', 'INFO', {'a': 1}))
+        payload = {'a': 1, 'properties': {'admin_password': 'secret'}}
+        driver.send(make_notice('image.create', 'image.test', 'INFO', payload))
         driver.send(make_notice('image.upload', 'image.test', 'ERROR', 'no'))
     first, second = caplog.records
     assert first.name == 'oslo.messaging.notification.image.create'
     assert (first.levelname, second.levelname) == ('INFO', 'ERROR')
-    assert json.loads(first.getMessage())['payload'] == {'a': 1}
+    assert json.loads(first.getMessage())['payload']['a'] == 1
+    assert 'secret' not in first.getMessage()
 
 
 # --- routing
