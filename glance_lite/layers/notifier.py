@@ -170,9 +170,9 @@ class Notifier(MetadefNotifier):
     def add_location(self, ctx: RequestContext, image_id: str, new: NewLocation) -> None:
         riders = (
             *self.events('task.create', 'image.update', when=CLAIMED),
-            *self.events('task.run', 'task.processing', when=BEGUN),
+            *self.events('task.processing', when=BEGUN),
             *self.events('image.update', when=PLACED),
-            *self.events('image.update', 'task.success'),
+            *self.events('image.update', 'task.success', 'task.run'),
             *self.events('image.update', 'task.failure', when=FAILED),
         )
         new = dataclasses.replace(new, riders=(*new.riders, *riders))

@@ -82,7 +82,8 @@ class Sender:
         #: of the first event that waits: which notifiers have it already
         self._arrived: tuple[str, frozenset[int]] = ('', frozenset())
         self._failing = False
-        self._said = -QUIET
+        #: when trouble was told of last
+        self._said = self._reported = -QUIET
 
     def stop(self) -> None:
         """At once, but for a last attempt with what would be lost."""
@@ -174,10 +175,24 @@ class Sender:
                         return False
                     if not self._deliver(notice):
                         self._operations().release_outbox(ctx, self._sending, sent, True)
+                        self._report(ctx)
                         return False
                     sent.append(notice.serial)
         finally:
             self._beyond = None
+
+    def _report(self, ctx: RequestContext) -> None:
+        """How bad it is, once in a while."""
+        if time.monotonic() - self._reported < QUIET:
+            return
+        self._reported = time.monotonic()
+        found = self._operations().look_at_outbox(ctx)
+        LOG.warning(
+            '%d events wait to be sent, the oldest for %.0f s; %d were dropped up to now',
+            found.waiting,
+            found.age or 0,
+            found.dropped,
+        )
 
     def _is_ours(self, ctx: RequestContext) -> bool:
         """Whether it is still our turn: this process may have been stopped for a while."""

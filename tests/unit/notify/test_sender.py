@@ -133,6 +133,7 @@ def test_trouble_is_logged_once_in_a_while(db, sender, ear, caplog):
         sender.run()
         soon(db)
     assert caplog.text.count('sends no events') == 1
+    assert caplog.text.count('1 events wait to be sent') == 1
 
 
 def test_who_has_it_already_is_not_told_again(db, make):
@@ -228,6 +229,14 @@ def test_signs_of_life_keep_the_turn_and_the_limit(db, sender, ear):
     sender.run()
     assert ear.heard == [0, 1, 2, *range(13, 20)]
     assert look(db).dropped == 10
+
+
+def test_what_was_dropped_is_logged(db, sender, ear, caplog):
+    put(db, *range(14))
+    ear.deaf = {4}
+    sender.run()
+    assert '10 events wait to be sent, the oldest for ' in caplog.text
+    assert '; 4 were dropped up to now' in caplog.text
 
 
 def test_without_a_turn_there_is_no_sign_of_life(db, sender):
