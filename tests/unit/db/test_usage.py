@@ -100,9 +100,22 @@ class Walk:
             getattr(self, name)()
             self.done[name] = self.done.get(name, 0) + 1
         except IndexError:
-            pass  # there is nothing it could be done to
+            self.provide()  # there is nothing it could be done to
         except GlanceLiteError:
             self.done['refused'] = self.done.get('refused', 0) + 1
+
+    def provide(self):
+        """Something for each to be done to."""
+        images = [create(self.db) for _ in range(4)]
+        self.images += [image.id for image in images]
+        self.uploads.append(begin(self.db, images[0], None, 10**6))
+        claim_import(self.db, images[1])
+        self.do_take_import()
+        twice = fill(self.db, images[2])
+        copy = Relocation((twice.locations[0].id,), (Location(0, 'rbd://copy', {}),))
+        self.db.relocate(ADMIN, twice.id, Changes(), copy)
+        fill(self.db, images[3])
+        self.deletes.append(self.db.claim_delete(ADMIN, images[3].id))
 
     def pick(self, of=None):
         return self.random.choice(self.images if of is None else of)
