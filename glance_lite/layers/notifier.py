@@ -9,13 +9,14 @@ nothing. ``glance_lite.notify`` carries them from there.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from glance_lite import plugins
 from glance_lite.conf import where
+from glance_lite.context import service_context
 from glance_lite.errors import PluginError
-from glance_lite.layer import Parts
+from glance_lite.layer import Metric, Parts
 from glance_lite.metadefs.notifier import MetadefNotifier
 from glance_lite.notify.driver import NoopNotifier, NotifierDriver
 from glance_lite.notify.events import (
@@ -70,6 +71,17 @@ class Notifier(MetadefNotifier):
         self._sender.stop()
         for driver in self._drivers:
             driver.stop()
+
+    def metrics(self) -> Iterator[Metric]:
+        """What waits in the outbox, for how long, and what was dropped of it."""
+        found = self.next.look_at_outbox(service_context())
+        yield Metric('glance_lite_outbox_events', 'Events that wait to be sent.', found.waiting)
+        text = 'Seconds that the oldest event has waited.'
+        yield Metric('glance_lite_outbox_age_seconds', text, found.age or 0.0)
+        text = 'Whether nothing could be sent the last time.'
+        yield Metric('glance_lite_outbox_failing', text, found.failing_since is not None)
+        text = 'Events that will never be sent, because the outbox was full or they were refused.'
+        yield Metric('glance_lite_outbox_dropped_total', text, found.dropped)
 
     def jobs(self) -> tuple[Job, ...]:
         return self._sender.jobs

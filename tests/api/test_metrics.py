@@ -13,6 +13,7 @@ from glance_lite.db import census
 from glance_lite.errors import ConfigurationError, StoreUnavailable
 from glance_lite.layer import Layer, Metric
 from glance_lite.layers.policy import Policy
+from glance_lite.model import Reservation
 from glance_lite.testing.layers import caller, make_upload
 from tests.api.harness import PASTE, App
 
@@ -31,6 +32,8 @@ def watched(tmp_path):
                 text = text.replace(f'\n{name} = ', f'\n#{name} = ')
         paste = tmp_path / 'paste.ini'
         paste.write_text(text.replace(OURS, f'directory = {tmp_path}/metrics\n{more}'))
+        if 'more_settings' in kwargs:
+            kwargs['more'] = kwargs.pop('more_settings')
         app = App(tmp_path, paste=paste, **kwargs)
         made.append(app)
         return app
@@ -219,6 +222,46 @@ def test_images_are_counted_again_after_a_while(watched, monkeypatch):
     for number in range(3):
         assert count(app, 'images', 'queued') == number
         app.create()
+
+
+def test_what_projects_use_together(watched):
+    """As totals: projects are no labels."""
+    app = watched(default='user_storage_quota = 1MB')
+    app.active(b'12345')
+    app.active(b'123', project='beta')
+    app.create(project='gamma')
+    found = metrics(app)
+    assert found['glance_lite_used_bytes', 'size'] == 8
+    assert found['glance_lite_used_images', 'images'] == 3
+    assert found['glance_lite_reserved_bytes', 'size'] == 0
+    assert found[('glance_lite_project_quota_bytes',)] == 1 << 20
+    image = app.create(disk_format='raw', container_format='bare')
+    held = Reservation('alpha', 1000, 1 << 20)
+    source = make_upload(b'x' * 1000)
+    source.ride(held)
+    db = next(layer for layer in app.service.layers if layer.name == 'db')
+    db.claim_upload(caller('alpha'), image['id'], source, 'fast')
+    assert count(app, 'reserved_bytes', 'size') == 1000
+    other = app.create(disk_format='raw', container_format='bare')
+    assert app.put(other['id'], b'x' * (1 << 20)).status == 413
+    assert count(app, 'operation_errors_total', 'LimitExceeded', 'upload') == 1
+
+
+def test_the_outbox(watched):
+    """With a bus that is away everything waits."""
+    app = watched(
+        more_settings='[oslo_messaging_notifications]\ndriver = messagingv2\n'
+        'transport_url = rabbit://nobody@127.0.0.1:9/\n'
+    )
+    app.create()
+    app.create()
+    found = metrics(app)
+    assert found[('glance_lite_outbox_events',)] == 2
+    assert found[('glance_lite_outbox_age_seconds',)] >= 0
+    assert found[('glance_lite_outbox_dropped_total',)] == 0
+    db = next(layer for layer in app.service.layers if layer.name == 'db')
+    db.count_dropped(caller(None), 5)
+    assert count(app, 'outbox_dropped_total') == 5
 
 
 # --- what layers know
