@@ -3,14 +3,14 @@
 
 from __future__ import annotations
 
-import dataclasses
 import time
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from glance_lite.db import tables
+from glance_lite.layer import Metric
 
 #: Seconds for which a count of images is good enough: it reads all rows, by no index.
 FRESH = 300.0
@@ -25,29 +25,22 @@ _IMAGES = (
     .group_by(tables.images.c.status)
 )
 
+#: Metric -> its help, and the counters of projects that it sums up. There is a row a project.
+_USAGE: Mapping[str, tuple[str, tuple[str, ...]]] = {
+    'used_bytes': ('Bytes that the images of all projects take.', ('size', 'staged')),
+    'used_images': ('Images of all projects, and uploads of them.', ('images', 'uploading')),
+    'reserved_bytes': (
+        'Bytes that are promised to uploads of all projects.', ('reserved_size', 'reserved_staged'),
+    ),
+}  # fmt: skip
 
-_SUMS = tuple(
-    sa.func.coalesce(sa.func.sum(column), 0)
-    for column in (
-        tables.usage.c.size, tables.usage.c.reserved_size,
-        tables.usage.c.images, tables.usage.c.uploading,
+_SUMS = sa.select(
+    *(
+        sa.func.coalesce(sa.func.sum(tables.usage.c[name]), 0).label(name)
+        for _, names in _USAGE.values()
+        for name in names
     )
-)  # fmt: skip
-_USAGE = sa.select(*_SUMS).where(tables.usage.c.counted_at.is_not(None))
-
-
-@dataclasses.dataclass(frozen=True)
-class Used:
-    """What all projects together use, as far as they are counted."""
-
-    size: int
-    reserved: int
-    images: int
-    uploading: int
-
-
-def used(connection: Connection) -> Used:
-    return Used(*map(int, connection.execute(_USAGE).one()))
+)
 
 
 class Census:
@@ -57,15 +50,35 @@ class Census:
         self._images: Mapping[str, int] = {}
         self._due = 0.0
 
-    def take(
-        self, connection: Connection
-    ) -> tuple[Mapping[tuple[str, str], int], Mapping[str, int]]:
-        """(kind and state of operations -> rows, status of images -> rows)."""
-        found = connection.execute(_OPERATIONS)
-        under_way = {(kind, state): count for kind, state, count in found}
+    def take(self, connection: Connection) -> list[Metric]:
+        """Operations under way, images by status, and what all projects use together."""
+        return [
+            *self._operations(connection),
+            *self._by_status(connection),
+            *self._usage(connection),
+        ]
+
+    @staticmethod
+    def _operations(connection: Connection) -> Iterator[Metric]:
+        text = 'Uploads, deletes and imports that have begun, in all processes.'
+        for kind, state, count in connection.execute(_OPERATIONS):
+            labels = {'kind': kind, 'state': state}
+            yield Metric('glance_lite_operations_in_progress', text, count, labels)
+
+    def _by_status(self, connection: Connection) -> Iterator[Metric]:
         if time.monotonic() >= self._due:
             # Before it is known: whoever asks meanwhile, or after it failed, does not ask again.
             self._due = time.monotonic() + FRESH
             found = connection.execute(_IMAGES)
             self._images = {str(status): int(count) for status, count in found}
-        return under_way, self._images
+        text = 'Images that are not deleted; looked up every five minutes.'
+        for status, count in self._images.items():
+            yield Metric('glance_lite_images', text, count, {'status': status})
+
+    @staticmethod
+    def _usage(connection: Connection) -> Iterator[Metric]:
+        sums = connection.execute(_SUMS).one()._mapping
+        for name, (text, counters) in _USAGE.items():
+            for counter in counters:
+                labels = {'counter': counter.removeprefix('reserved_')}
+                yield Metric(f'glance_lite_{name}', text, int(sums[counter]), labels)

@@ -3,13 +3,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from glance_lite.conf.quota import is_counted
 from glance_lite.db import (
     census,
     engine,
@@ -93,26 +92,9 @@ class Database(Layer):
     def check(self) -> None:
         self.database.read(lambda connection: connection.execute(sa.text('SELECT 1')))
 
-    def metrics(self) -> Iterator[Metric]:
-        """Operations under way and, counted every few minutes only, images by status."""
-        under_way, images = self.database.read(self._census.take)
-        text = 'Uploads, deletes and imports that have begun, in all processes.'
-        for (kind, state), count in under_way.items():
-            labels = {'kind': kind, 'state': state}
-            yield Metric('glance_lite_operations_in_progress', text, count, labels)
-        text = 'Images that are not deleted; looked up every five minutes.'
-        for status, count in images.items():
-            yield Metric('glance_lite_images', text, count, {'status': status})
-        if not is_counted(self._conf):
-            return
-        used = self.database.read(census.used)
-        text = 'Bytes that images of all counted projects take.'
-        yield Metric('glance_lite_usage_bytes', text, used.size)
-        text = 'Bytes that are reserved for uploads under way.'
-        yield Metric('glance_lite_usage_reserved_bytes', text, used.reserved)
-        yield Metric('glance_lite_usage_images', 'Images of all counted projects.', used.images)
-        text = 'Images of all counted projects that are being uploaded or imported.'
-        yield Metric('glance_lite_usage_uploading', text, used.uploading)
+    def metrics(self) -> Iterable[Metric]:
+        """Operations under way, images by status, and what all projects use together."""
+        return self.database.read(self._census.take)
 
     def _write(
         self,

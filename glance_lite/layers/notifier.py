@@ -59,15 +59,6 @@ class Notifier(MetadefNotifier):
         self._drivers = load_drivers(conf)
         self._sender = Sender(conf, self._drivers, lambda: self.next)
 
-    def metrics(self) -> Iterator[Metric]:
-        """How many events wait to be sent, for how long, and how many were dropped."""
-        found = self.next.look_at_outbox(service_context())
-        yield Metric('glance_lite_outbox_events', 'Events that wait to be sent.', found.waiting)
-        text = 'Seconds since the oldest event that waits has happened.'
-        yield Metric('glance_lite_outbox_age_seconds', text, found.age or 0)
-        text = 'Events that were dropped because too many waited.'
-        yield Metric('glance_lite_outbox_dropped_total', text, found.dropped)
-
     def acts(self) -> bool:
         return bool(self._drivers)
 
@@ -80,6 +71,17 @@ class Notifier(MetadefNotifier):
         self._sender.stop()
         for driver in self._drivers:
             driver.stop()
+
+    def metrics(self) -> Iterator[Metric]:
+        """What waits in the outbox, for how long, and what was dropped of it."""
+        found = self.next.look_at_outbox(service_context())
+        yield Metric('glance_lite_outbox_events', 'Events that wait to be sent.', found.waiting)
+        text = 'Seconds that the oldest event has waited.'
+        yield Metric('glance_lite_outbox_age_seconds', text, found.age or 0.0)
+        text = 'Whether nothing could be sent the last time.'
+        yield Metric('glance_lite_outbox_failing', text, found.failing_since is not None)
+        text = 'Events that will never be sent, because the outbox was full or they were refused.'
+        yield Metric('glance_lite_outbox_dropped_total', text, found.dropped)
 
     def jobs(self) -> tuple[Job, ...]:
         return self._sender.jobs

@@ -8,12 +8,12 @@ together with them.
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from types import MappingProxyType
 from typing import TYPE_CHECKING
 
 from glance_lite.conf.quota import parse_size
-from glance_lite.layer import Layer, Parts
+from glance_lite.layer import Layer, Metric, Parts
 from glance_lite.model import Ceiling, ImageLimits, LimitUsage, MemberLimit, Reservation
 from glance_lite.unified_limits import UnifiedLimits
 
@@ -61,6 +61,12 @@ class Quota(Layer):
             for name, limit in self._unified.of(project).items()
             if limit >= 0
         }
+
+    def metrics(self) -> Iterator[Metric]:
+        """The limit that is the same for all projects; what they use, ``db`` knows."""
+        if self._storage and self._unified is None:
+            text = 'Bytes that the images of one project may take.'
+            yield Metric('glance_lite_project_quota_bytes', text, self._storage)
 
     # --- images
 

@@ -25,14 +25,16 @@ def watched(tmp_path):
     """Makes a service with the filter; `more` are options of it."""
     made = []
 
-    def make(more='', pipeline='metrics cors', settings='', **kwargs):
+    def make(more='', pipeline='metrics cors', **kwargs):
         text = PASTE.read_text().replace('pipeline = cors', f'pipeline = {pipeline}')
         for name in ('path', 'allowed_networks'):
             if more.startswith(name):
                 text = text.replace(f'\n{name} = ', f'\n#{name} = ')
         paste = tmp_path / 'paste.ini'
         paste.write_text(text.replace(OURS, f'directory = {tmp_path}/metrics\n{more}'))
-        app = App(tmp_path, paste=paste, more=settings, **kwargs)
+        if 'more_settings' in kwargs:
+            kwargs['more'] = kwargs.pop('more_settings')
+        app = App(tmp_path, paste=paste, **kwargs)
         made.append(app)
         return app
 
@@ -214,34 +216,52 @@ def test_images_and_operations_of_all_processes(watched):
     assert found['glance_lite_images', 'queued'] == 2
 
 
-def test_what_projects_use_and_events_that_wait(watched):
-    app = watched(
-        default='user_storage_quota = 1GB',
-        settings='[oslo_messaging_notifications]\ndriver = log\n',
-    )
-    image = app.active(b'data')
-    app.create(project='beta')
-    found = metrics(app)
-    assert found['glance_lite_usage_bytes',] == 4 and found['glance_lite_usage_images',] == 2
-    # Nothing sends them here.
-    assert found['glance_lite_outbox_events',] >= 2
-    assert found['glance_lite_outbox_dropped_total',] == 0
-    db = next(layer for layer in app.service.layers if layer.name == 'db')
-    empty = app.create(disk_format='raw', container_format='bare')
-    source = make_upload()
-    source.ride(Reservation('alpha', 100, 10**6))
-    db.claim_upload(caller('alpha'), empty['id'], source, 'fast')
-    assert metrics(app)['glance_lite_usage_reserved_bytes',] == 100
-    app.request('DELETE', f'/v2/images/{image["id"]}')
-    assert metrics(app)['glance_lite_usage_bytes',] == 0
-
-
 def test_images_are_counted_again_after_a_while(watched, monkeypatch):
     monkeypatch.setattr(census, 'FRESH', 0)
     app = watched()
     for number in range(3):
         assert count(app, 'images', 'queued') == number
         app.create()
+
+
+def test_what_projects_use_together(watched):
+    """As totals: projects are no labels."""
+    app = watched(default='user_storage_quota = 1MB')
+    app.active(b'12345')
+    app.active(b'123', project='beta')
+    app.create(project='gamma')
+    found = metrics(app)
+    assert found['glance_lite_used_bytes', 'size'] == 8
+    assert found['glance_lite_used_images', 'images'] == 3
+    assert found['glance_lite_reserved_bytes', 'size'] == 0
+    assert found[('glance_lite_project_quota_bytes',)] == 1 << 20
+    image = app.create(disk_format='raw', container_format='bare')
+    held = Reservation('alpha', 1000, 1 << 20)
+    source = make_upload(b'x' * 1000)
+    source.ride(held)
+    db = next(layer for layer in app.service.layers if layer.name == 'db')
+    db.claim_upload(caller('alpha'), image['id'], source, 'fast')
+    assert count(app, 'reserved_bytes', 'size') == 1000
+    other = app.create(disk_format='raw', container_format='bare')
+    assert app.put(other['id'], b'x' * (1 << 20)).status == 413
+    assert count(app, 'operation_errors_total', 'LimitExceeded', 'upload') == 1
+
+
+def test_the_outbox(watched):
+    """With a bus that is away everything waits."""
+    app = watched(
+        more_settings='[oslo_messaging_notifications]\ndriver = messagingv2\n'
+        'transport_url = rabbit://nobody@127.0.0.1:9/\n'
+    )
+    app.create()
+    app.create()
+    found = metrics(app)
+    assert found[('glance_lite_outbox_events',)] == 2
+    assert found[('glance_lite_outbox_age_seconds',)] >= 0
+    assert found[('glance_lite_outbox_dropped_total',)] == 0
+    db = next(layer for layer in app.service.layers if layer.name == 'db')
+    db.count_dropped(caller(None), 5)
+    assert count(app, 'outbox_dropped_total') == 5
 
 
 # --- what layers know
