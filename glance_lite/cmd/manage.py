@@ -12,8 +12,7 @@ from oslo_config import cfg
 from glance_lite import conf as configuration
 from glance_lite import drawing, logs, pipeline
 from glance_lite.cmd import metadefs, orphans, policy, quota
-from glance_lite.context import service_context
-from glance_lite.db import admin
+from glance_lite.db import admin, engine, outbox
 from glance_lite.errors import GlanceLiteError
 from glance_lite.service import Service
 
@@ -77,10 +76,10 @@ def _commands(parsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
         action='store_true',
         help='remove what belongs to images that do not exist any more; all else stays',
     )
-    outbox = parsers.add_parser('outbox', help='events that are to be sent').add_subparsers(
+    events = parsers.add_parser('outbox', help='events that are to be sent').add_subparsers(
         dest='outbox_command', required=True
     )
-    _add(outbox, 'show', outbox_show, 'show how many wait, for how long, and how many were dropped')
+    _add(events, 'show', outbox_show, 'show how many wait, for how long, and how many were dropped')
     quota.add(parsers)
     metadefs.add(db)
     metadefs.add_old(parsers)
@@ -151,9 +150,11 @@ def store_orphans(conf: cfg.ConfigOpts) -> None:
 
 def outbox_show(conf: cfg.ConfigOpts) -> None:
     """What waits to be sent, over all hosts."""
-    service = Service(conf)
-    with service.running():
-        found = service.chain.inner.look_at_outbox(service_context())
+    database = engine.Database(conf)
+    try:
+        found = database.read(outbox.look)
+    finally:
+        database.dispose()
     print(f'waiting: {found.waiting}')
     if found.age is not None:
         print(f'oldest: {found.age:.0f} s')

@@ -178,3 +178,8 @@ def test_a_missing_file_is_one_sentence(tmp_path):
     assert err == (
         f'glance-lite-manage: The configuration file {tmp_path}/nosuch.conf cannot be read\n'
     )
+
+
+def test_outbox_show(conf):
+    manage(conf, 'db', 'sync')
+    assert manage(conf, 'outbox', 'show') == (0, 'waiting: 0\ndropped: 0\n', '')
