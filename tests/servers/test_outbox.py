@@ -117,7 +117,8 @@ class Load:
             return answer
 
         try:
-            while not self._ended.is_set():
+            # Not as fast as can be: all that is told while the broker starts is sent afterwards.
+            while not self._ended.wait(0.5):
                 self.lives.append(self._live(ask))
         except Exception as ex:
             self.errors.append(ex)
@@ -140,7 +141,7 @@ class Load:
 
 def check_lives(heard, lives):
     """All events of each life came, in order."""
-    heard.wait(len(LIFE) * len(lives), 180)
+    heard.wait(len(LIFE) * len(lives), 600)
     heard.settle()
     events = collections.defaultdict(list)
     for one in heard.once():
