@@ -108,8 +108,7 @@ def take_deferred(
             images.deleted == sa.true(),
             images.status == DEFERRED,
             images.deleted_at <= now - datetime.timedelta(seconds=age),
-            # Who has written since has not succeeded.
-            sa.or_(images.updated_at <= images.deleted_at, images.updated_at <= now - AGAIN),
+            images.updated_at <= now,  # see `_defer_again`
         )
         .order_by(images.deleted_at, images.id)
         .limit(AT_A_TIME)
@@ -124,7 +123,7 @@ def take_deferred(
         removed = _deferred_locations(connection, image_id)
         if not sealing.are_readable(removed):
             # The others must not wait for this one.
-            _change_deferred(connection, image_id, 'deleted', status=DEFERRED)
+            _defer_again(connection, image_id, now)
             continue
         if not removed:
             return Operation(0, image_id, image_id, kind='delete')
@@ -243,7 +242,12 @@ def _bring_back(connection: Connection, claim: Operation, kind: str, kept: dict[
     """Whether the image is there again."""
     now = rows.utcnow()
     if kept.get('status') == DEFERRED:
-        _defer_again(connection, claim, now)
+        if _defer_again(connection, claim.image_id, now):
+            connection.execute(
+                sa.update(tables.image_locations)
+                .where(locations.id.in_([found.id for found in claim.locations]))
+                .values(status=DEFERRED, updated_at=now)
+            )
         return False
     back: dict[str, Any] = {'deleted': False, 'deleted_at': None, 'updated_at': now}
     restored = sa.update(tables.images).where(images.id == claim.image_id)
@@ -268,11 +272,7 @@ def _bring_back(connection: Connection, claim: Operation, kind: str, kept: dict[
     return True
 
 
-def _defer_again(connection: Connection, claim: Operation, now: datetime.datetime) -> None:
-    """Of the locations only those of `claim` come back; they are tried `AGAIN`."""
-    if _change_deferred(connection, claim.image_id, 'deleted', status=DEFERRED, updated_at=now):
-        connection.execute(
-            sa.update(tables.image_locations)
-            .where(locations.id.in_([found.id for found in claim.locations]))
-            .values(status=DEFERRED, updated_at=now)
-        )
+def _defer_again(connection: Connection, image_id: str, now: datetime.datetime) -> bool:
+    """Its data could not go. It stays deleted, and is not tried before its time of change."""
+    later = now + AGAIN
+    return _change_deferred(connection, image_id, 'deleted', status=DEFERRED, updated_at=later)
