@@ -16,7 +16,7 @@ from tests.servers import processes
 #: As pycadf has it for Glance.
 AUDIT_MAP = """
 [DEFAULT]
-target_endpoint_type = None
+target_endpoint_type = image
 
 [path_keywords]
 detail = None
