@@ -214,12 +214,11 @@ class Sender:
             for number, driver in enumerate(self._drivers):
                 if number in arrived:
                     continue
-                try:
-                    driver.send(notice)
-                except Exception as ex:
+                failure = _attempt(driver, notice)
+                if failure is not None:
                     self._arrived = (message_id, arrived)
                     self._failing = True
-                    self._complain(driver, ex)
+                    self._complain(driver, failure)
                     return False
                 arrived |= {number}
             self._failing = False
@@ -233,4 +232,13 @@ class Sender:
         # Not the text of what was not expected: it may carry the url of the bus.
         what = ex.message if isinstance(ex, GlanceLiteError) else type(ex).__name__
         LOG.error('%s sends no events; they are kept: %s', type(driver).__name__, what)
-        LOG.debug('An event was not sent', exc_info=True)
+        LOG.debug('An event was not sent', exc_info=ex)
+
+
+def _attempt(driver: NotifierDriver, notice: Notice) -> Exception | None:
+    """What went wrong, if anything did. Nothing is logged here: oslo.log would add its text."""
+    try:
+        driver.send(notice)
+    except Exception as ex:
+        return ex
+    return None
