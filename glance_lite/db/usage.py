@@ -33,7 +33,7 @@ from glance_lite.model import Usage
 LOG = logging.getLogger(__name__)
 
 #: How late a stamp may turn up: clocks that differ, transactions that take their time.
-SLACK = datetime.timedelta(seconds=10)
+SLACK = datetime.timedelta(seconds=5)
 #: How long counters are believed before the images are looked at again.
 BELIEVED = datetime.timedelta(hours=1)
 #: Most images changed since the watermark that are compared; if there are more, all are counted.
@@ -49,22 +49,30 @@ images = tables.images.c
 
 # --- what one image counts
 
+#: When an image was changed, and its part of each of `COUNTERS`.
+Share = tuple[datetime.datetime | None, tuple[int, ...]]
+#: By image id.
+Recent = dict[str, Share]
+
 
 def _shares() -> sa.Select[Any]:
-    """One row an image: id, updated_at and its share of each counter."""
+    """One row an image: id, updated_at and its share of each counter.
+
+    PERF: what is deleted is told by the counted expression and not by a condition, for which an
+    engine may take the index on it and read all that is not.
+    """
     at, p = tables.image_locations.c, tables.image_properties.c
     copies = (
-        sa.select(sa.func.count())
-        .select_from(tables.image_locations)
-        .where(at.image_id == images.id, at.deleted == sa.false())
+        sa.select(sa.func.count(sa.case((at.deleted == sa.false(), 1))))
+        .where(at.image_id == images.id)
         .scalar_subquery()
     )
-    copying = sa.exists().where(
-        p.image_id == images.id,
-        p.name == 'os_glance_importing_to_stores',
-        p.value != '',
-        p.deleted == sa.false(),
-    )
+    told = sa.and_(p.value != '', p.deleted == sa.false())
+    copying = (
+        sa.select(sa.func.count(sa.case((told, 1))))
+        .where(p.image_id == images.id, p.name == 'os_glance_importing_to_stores')
+        .scalar_subquery()
+    ) > 0
     gone = sa.or_(
         images.deleted == sa.true(), images.status.in_(('killed', 'deleted', 'pending_delete'))
     )
@@ -87,8 +95,30 @@ def _shares() -> sa.Select[Any]:
 _SHARES = _shares()
 
 
-def _of(project: str | None) -> Any:
-    return images.owner.is_(None) if project is None else images.owner == project
+class _OfProject:
+    """A query that depends on whether a project owns the image, or nobody. PERF: made once."""
+
+    def __init__(self, *where: Any, most: bool = False) -> None:
+        owner: sa.BindParameter[str] = sa.bindparam('owner', type_=sa.String)
+        queries = [
+            _SHARES.where(of, *where) for of in (images.owner == owner, images.owner.is_(None))
+        ]
+        if most:
+            queries = [query.limit(sa.bindparam('most', type_=sa.Integer)) for query in queries]
+        self._owned, self._nobodys = queries
+
+    def read(self, connection: Connection, project: str | None, **values: Any) -> Recent:
+        query = self._nobodys if project is None else self._owned
+        if project is not None:
+            values['owner'] = project
+        found = connection.execute(query, values).fetchall()
+        return {row[0]: (row[1], tuple(map(int, row[2:]))) for row in found}
+
+
+_SINCE = images.updated_at >= sa.bindparam('since', type_=sa.DateTime)
+_ONE = _OfProject(images.id == sa.bindparam('id', type_=sa.String))
+_CHANGED = _OfProject(_SINCE)
+_FIRST_CHANGED = _OfProject(_SINCE, most=True)
 
 
 def _key(project: str | None) -> str:
@@ -101,34 +131,20 @@ def _total(connection: Connection, project: str | None) -> dict[str, int]:
     One statement: a commit turns a reservation into a location, and between two statements it
     would be counted as neither.
     """
-    each = _SHARES.where(_of(project)).subquery()
+    of = images.owner.is_(None) if project is None else images.owner == project
+    each = _SHARES.where(of).subquery()
     r = tables.reservations.c
     sums: dict[str, Any] = {name: sa.func.sum(each.c[name]) for name in COUNTERS}
     for name in RESERVED:
-        promised = sa.select(sa.func.sum(r.amount))
-        of = promised.where(r.project == _key(project), r.counter == name)
-        sums[f'reserved_{name}'] = of.scalar_subquery()
+        promised = sa.select(sa.func.sum(r.amount)).where(r.project == _key(project))
+        sums[f'reserved_{name}'] = promised.where(r.counter == name).scalar_subquery()
     row = connection.execute(sa.select(*(sums[name].label(name) for name in sums))).one()
     return {name: int(value or 0) for name, value in row._mapping.items()}
 
 
-#: Image id -> when it was changed, and its share.
-Recent = dict[str, tuple[datetime.datetime | None, Usage]]
-
-
-def _read(connection: Connection, query: Any) -> Recent:
-    return {
-        row[0]: (row[1], Usage(*map(int, row[2:]))) for row in connection.execute(query).fetchall()
-    }
-
-
 def _digest(recent: Recent) -> str:
-    lines = [f'{image_id} {dataclasses.astuple(share)}' for image_id, (_, share) in recent.items()]
+    lines = [f'{image_id} {share}' for image_id, (_, share) in recent.items()]
     return hashlib.sha256('\n'.join(sorted(lines)).encode()).hexdigest()
-
-
-def _changed(project: str | None, since: datetime.datetime) -> Any:
-    return _SHARES.where(_of(project), images.updated_at >= since).limit(MOST + 1)
 
 
 # --- a project's row
@@ -144,17 +160,26 @@ class Account:
     recent: Recent
 
 
-def _select(project: str | None) -> sa.Select[Any]:
-    return sa.select(tables.usage).where(usage.project == _key(project))
+_OF: sa.BindParameter[str] = sa.bindparam('of', type_=sa.String)
+_ROW = sa.select(tables.usage).where(usage.project == _OF)
+_HELD = _ROW.with_for_update()
+_ADD = (
+    sa.update(tables.usage)
+    .where(usage.project == _OF)
+    .values(
+        watermark=sa.bindparam('since'),
+        recent=sa.bindparam('digest'),
+        **{name: usage[name] + sa.bindparam(f'more_{name}') for name in COUNTERS},
+    )
+)
 
 
 def _hold(connection: Connection, project: str | None) -> Any:
-    held = _select(project).with_for_update()
-    row = connection.execute(held).first()
+    row = connection.execute(_HELD, {'of': _key(project)}).first()
     if row is None:
         with contextlib.suppress(db_exc.DBDuplicateEntry), connection.begin_nested():
             connection.execute(sa.insert(tables.usage).values(project=_key(project), changes=0))
-        row = connection.execute(held).one()
+        row = connection.execute(_HELD, {'of': _key(project)}).one()
     return row
 
 
@@ -163,7 +188,7 @@ def _window(connection: Connection, row: Any, project: str | None) -> Recent | N
     old = row.counted_at is None or row.changes != row.known_changes
     if old or not abs(rows.utcnow() - row.counted_at) < BELIEVED:
         return None
-    recent = _read(connection, _changed(project, row.watermark))
+    recent = _FIRST_CHANGED.read(connection, project, since=row.watermark, most=MOST + 1)
     return recent if len(recent) <= MOST and _digest(recent) == row.recent else None
 
 
@@ -185,7 +210,7 @@ def _recount(connection: Connection, row: Any, project: str | None) -> Account:
     now = rows.utcnow().replace(microsecond=0)
     watermark = now - SLACK
     # In this order: what comes in between is then missing here, and is found the next time.
-    recent = _read(connection, _SHARES.where(_of(project), images.updated_at >= watermark))
+    recent = _CHANGED.read(connection, project, since=watermark)
     counted = _total(connection, project)
     if row.counted_at is not None:
         _tell(connection, project, row, counted)
@@ -246,19 +271,15 @@ def _locked_owner(connection: Connection, image_id: str) -> list[str | None]:
     return list(connection.execute(owner).scalars())
 
 
-Share = tuple[datetime.datetime | None, Usage] | None
-
-
-def _share(connection: Connection, image_id: str, account: Account) -> Share:
+def _share(connection: Connection, image_id: str, account: Account) -> Share | None:
     """What the image counts for a project now; None: nothing, it is not there, or not theirs."""
     found = account.recent.get(image_id)
     if found is not None:
         return found
-    one = _SHARES.where(images.id == image_id, _of(account.project))
-    return _read(connection, one).get(image_id)
+    return _ONE.read(connection, account.project, id=image_id).get(image_id)
 
 
-def _note(connection: Connection, image_id: str, account: Account, old: Share) -> None:
+def _note(connection: Connection, image_id: str, account: Account, old: Share | None) -> None:
     account.recent.pop(image_id, None)
     new = _share(connection, image_id, account)
     if new == old:
@@ -266,15 +287,11 @@ def _note(connection: Connection, image_id: str, account: Account, old: Share) -
     recent = {**account.recent, **({image_id: new} if new else {})}
     watermark = max(account.watermark, rows.utcnow().replace(microsecond=0) - SLACK)
     recent = {one: found for one, found in recent.items() if found[0] and found[0] >= watermark}
-    none = Usage()
-    more = {
-        name: usage[name]
-        + getattr(new[1] if new else none, name)
-        - getattr(old[1] if old else none, name)
-        for name in COUNTERS
-    }
-    write = sa.update(tables.usage).where(usage.project == _key(account.project))
-    connection.execute(write.values(watermark=watermark, recent=_digest(recent), **more))
+    nothing = (0,) * len(COUNTERS)
+    parts = zip(COUNTERS, new[1] if new else nothing, old[1] if old else nothing, strict=True)
+    more = {f'more_{name}': now - before for name, now, before in parts}
+    values = {'of': _key(account.project), 'since': watermark, 'digest': _digest(recent)}
+    connection.execute(_ADD, {**values, **more})
 
 
 # --- room
@@ -312,7 +329,7 @@ def left(connection: Connection, project: str | None, counter: str, limit: int) 
 
 def read(connection: Connection, project: str | None) -> Usage:
     """What the project uses, from the counters where they are right. Writes nothing."""
-    row = connection.execute(_select(project)).first()
+    row = connection.execute(_ROW, {'of': _key(project)}).first()
     if row is None or _window(connection, row, project) is None:
         counted: Any = _total(connection, project)
     else:
@@ -335,7 +352,7 @@ def compare(connection: Connection, project: str | None, fix: bool) -> dict[str,
 
     A row that nobody has counted yet says nothing. With `fix` it is put right.
     """
-    row = connection.execute(_select(project).with_for_update()).first()
+    row = connection.execute(_HELD, {'of': _key(project)}).first()
     counted = _total(connection, project)
     if fix:
         recount(connection, project)

@@ -7,6 +7,7 @@ import concurrent.futures
 import random
 import re
 import threading
+import time
 from collections.abc import Iterator
 
 import pytest
@@ -34,9 +35,14 @@ def upload(url: str, image_id: str, data: bytes, how: str) -> requests.Response:
     headers = {**processes.identity('alpha'), 'Content-Type': 'application/octet-stream'}
     if how == 'declared':
         headers['x-openstack-image-size'] = str(len(data))
-    body = data if how == 'sized' else chunks(data)
     path = f'{url}/v2/images/{image_id}/file'
-    return requests.put(path, data=body, headers=headers, timeout=300)
+    while True:
+        body = data if how == 'sized' else chunks(data)
+        answer = requests.put(path, data=body, headers=headers, timeout=300)
+        # SQLite has one writer at a time, and tells the last of very many to come again.
+        if answer.status_code != 503:
+            return answer
+        time.sleep(int(answer.headers['Retry-After']))
 
 
 class Watch(threading.Thread):

@@ -3,7 +3,7 @@
 
 from __future__ import annotations
 
-from glance_lite.api.described import OBJECT, TEXT, Described, found, ref
+from glance_lite.api.described import COUNT, TEXT, Described, found, ref
 
 SCHEMAS = {
     'ImportMethods': {
@@ -24,7 +24,17 @@ SCHEMAS = {
     },
     'Usage': {
         'type': 'object',
-        'properties': {'usage': OBJECT},
+        'properties': {
+            'usage': {
+                'type': 'object',
+                'additionalProperties': {
+                    'type': 'object',
+                    'properties': {'usage': COUNT, 'limit': {'type': 'integer', 'minimum': -1}},
+                    'required': ['usage', 'limit'],
+                    'additionalProperties': False,
+                },
+            }
+        },
         'required': ['usage'],
         'additionalProperties': False,
     },
@@ -32,5 +42,5 @@ SCHEMAS = {
 
 HANDLERS = {
     'import_methods': Described('The methods of import', found(ref('ImportMethods'))),
-    'usage': Described('What the project uses of its limits', found(ref('Usage'))),
+    'usage': Described('What the project uses of its limits', found(ref('Usage')), (503,)),
 }
