@@ -150,6 +150,7 @@ class Tally:
             return
         if self._held >= 0:
             os.close(self._held)  # the lock stays with whoever has the descriptor still
+            self._held = -1
         self._files, self._values = {}, {}
         slot = 0
         while (held := self._hold(slot)) is None:
@@ -158,15 +159,21 @@ class Tally:
         self._running(slot).unlink(missing_ok=True)
 
     def _hold(self, slot: int) -> int | None:
-        """Hold a slot as long as the descriptor is open, at most until the process ends."""
+        """Hold a slot as long as the descriptor is open, at most until the process ends.
+
+        None: another process holds it. `OSError`: nothing can be held there.
+        """
         held = os.open(
             self._directory / f'slot_{slot}', os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600
         )
         try:
             fcntl.flock(held, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+        except BlockingIOError:
             os.close(held)
             return None
+        except OSError:
+            os.close(held)
+            raise
         return held
 
     def _running(self, slot: int) -> pathlib.Path:

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import shutil
 import signal
@@ -171,6 +172,19 @@ def test_a_directory_that_is_gone_fails_nobody(tally, tmp_path, caplog):
         tally.observe(TIMED, ('a',), 1)
     assert caplog.text.count('is not counted') == 1
     assert values(tally) == {}
+
+
+def test_a_file_system_without_locks_fails_nobody(tally, tmp_path, monkeypatch, caplog):
+    """And is not taken for one on which every slot is held."""
+
+    def flock(descriptor, operation):
+        raise OSError(errno.ENOLCK, os.strerror(errno.ENOLCK))
+
+    monkeypatch.setattr('glance_lite.metrics.fcntl.flock', flock)
+    for _ in range(3):
+        tally.add(COUNTED, ('a',))
+    assert caplog.text.count('is not counted') == 1
+    assert {path.name for path in (tmp_path / 'metrics').iterdir()} == {'slots', 'slot_0'}
 
 
 def test_its_files_have_their_room_from_the_beginning(tally, tmp_path):
