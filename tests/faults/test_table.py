@@ -11,6 +11,7 @@ import re
 import resource
 import shutil
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 
@@ -432,6 +433,28 @@ def test_delete(scene, name):
 AWAY = full(3, 30)
 
 
+@contextlib.contextmanager
+def trickling(client: Client, data: bytes) -> Iterator[None]:
+    """Send data often enough not to be given up as silent, and the rest at the end."""
+    done = threading.Event()
+    sent = 0
+
+    def trickle() -> None:
+        nonlocal sent
+        while not done.wait(0.3) and sent < len(data):
+            client.send(data[sent : sent + 1024])
+            sent += 1024
+
+    thread = threading.Thread(target=trickle)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+    client.send(data[sent:])
+
+
 @pytest.mark.parametrize('engine', ['postgresql', 'mysql'])
 @pytest.mark.parametrize('name', table.DATABASE)
 def test_database(name, engine, tmp_path):
@@ -449,12 +472,9 @@ def test_database(name, engine, tmp_path):
                 server.thaw()
             elif name == 'database-back':
                 server.stop()
-                # Often enough not to be given up as silent.
-                step = (len(DATA) - HALF) // AWAY
-                for at in range(HALF, len(DATA) - 1, step):
-                    client.send(DATA[at : min(at + step, len(DATA) - 1)])
-                    time.sleep(1)
-                server.start()
+                with trickling(client, DATA[HALF:-1]):
+                    time.sleep(AWAY)
+                    server.start()
                 client.send(DATA[-1:])
             else:
                 server.stop()
