@@ -271,30 +271,39 @@ def stops_sending_chunked(scene: Scene, image_id: str) -> Iterator[int | None]:
         yield client.answer()
 
 
+@contextlib.contextmanager
+def dripping(clients: list[Client]) -> Iterator[list[int]]:
+    """Send a byte of each now and then, whatever the test does meanwhile; how many in the end."""
+    done = threading.Event()
+    sent = [0] * len(clients)
+
+    def drip() -> None:
+        while not done.wait(SILENCE / 20):
+            for number, client in enumerate(clients):
+                client.send(b'.')
+                sent[number] += 1
+
+    thread = threading.Thread(target=drip)
+    thread.start()
+    try:
+        yield sent
+    finally:
+        done.set()
+        thread.join()
+
+
 def trickle(scene: Scene, image_id: str) -> Iterator[int | None]:
     slow = [scene.alpha.create() for _ in range(100)]
     size = 1000
     with contextlib.ExitStack() as stack:
         clients = [stack.enter_context(scene.client(one, size)) for one in slow]
-        sent = 0
-
-        def drip() -> None:
-            nonlocal sent
-            for client in clients:
-                client.send(b'.')
-            sent += 1
-
-        def claimed() -> bool:
-            drip()
-            return all(scene.look(one).status == 'saving' for one in slow)
-
-        until(claimed, 'all have begun')
-        answer = scene.put(image_id)
-        drip()
-        scene.alpha.check(image_id, DATA)
-        assert sent < size and all(scene.look(one).status == 'saving' for one in slow)
-        for client in clients:
-            client.send(b'.' * (size - sent))
+        with dripping(clients) as sent:
+            until(lambda: all(scene.look(one).status == 'saving' for one in slow), 'all have begun')
+            answer = scene.put(image_id)
+            scene.alpha.check(image_id, DATA)
+            assert all(scene.look(one).status == 'saving' for one in slow)
+        for client, there in zip(clients, sent, strict=True):
+            client.send(b'.' * (size - there))
         assert [client.answer() for client in clients] == [204] * len(slow)
     for one in slow:
         assert scene.alpha.show(one)['size'] == size
