@@ -4,12 +4,12 @@
 `counted` is wrapped around every write to an image. It holds the project's row, looks at the
 image before and after, and writes the difference.
 
-A Glance may write beside us and knows nothing of counters. So the row keeps a digest of those
-images of the project that have changed since its *watermark*, a little while ago. Whoever counts
-compares it first: if it is another one, the images are counted anew, and the difference is
-logged. Stamps alone would not do: they come from the clocks of several hosts, and MariaDB keeps
-whole seconds. What leaves no trace at the project, an image that a Glance has given to another
-one, is found by counting anew before anybody is refused, and every hour.
+A Glance may write beside us and knows nothing of counters. So the row knows how many images of
+the project have changed since its *watermark*, a little while ago, and what they count together.
+Whoever counts compares that first: if it is something else, the images are counted anew, and the
+difference is logged. Stamps alone would not do: they come from the clocks of several hosts, and
+MariaDB keeps whole seconds. What leaves no trace at the project, an image that a Glance has given
+to another one, is found by counting anew before anybody is refused, and every hour.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import dataclasses
 import datetime
 import hashlib
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import sqlalchemy as sa
@@ -36,8 +36,6 @@ LOG = logging.getLogger(__name__)
 SLACK = datetime.timedelta(seconds=5)
 #: How long counters are believed before the images are looked at again.
 BELIEVED = datetime.timedelta(hours=1)
-#: Most images changed since the watermark that are compared; if there are more, all are counted.
-MOST = 1000
 
 COUNTERS = tuple(field.name for field in dataclasses.fields(Usage))
 #: Those of which a part may be reserved.
@@ -49,10 +47,11 @@ images = tables.images.c
 
 # --- what one image counts
 
-#: When an image was changed, and its part of each of `COUNTERS`.
-Share = tuple[datetime.datetime | None, tuple[int, ...]]
-#: By image id.
-Recent = dict[str, Share]
+#: An image's part of each of `COUNTERS`.
+Share = tuple[int, ...]
+NOTHING: Share = (0,) * len(COUNTERS)
+#: How many images have changed since some time, and the sum of each of their parts.
+Recent = tuple[int, ...]
 
 
 def _shares() -> sa.Select[Any]:
@@ -95,30 +94,70 @@ def _shares() -> sa.Select[Any]:
 _SHARES = _shares()
 
 
+_ID: sa.BindParameter[str] = sa.bindparam('id', type_=sa.String)
+_SINCE: sa.BindParameter[datetime.datetime] = sa.bindparam('since', type_=sa.DateTime)
+_LATER: sa.BindParameter[datetime.datetime] = sa.bindparam('later', type_=sa.DateTime)
+
+
+def _one(of: Any) -> sa.Select[Any]:
+    """The share of one image."""
+    return _SHARES.where(of, images.id == _ID)
+
+
+def _changed(of: Any) -> sa.Select[Any]:
+    """One row: what has changed since a time, what of that later, and what of that is one image."""
+    each = _SHARES.where(of, images.updated_at >= _SINCE).subquery()
+
+    def together(which: Any) -> list[Any]:
+        numbers = [sa.literal(1), *(each.c[name] for name in COUNTERS)]
+        return [
+            sa.func.coalesce(sa.func.sum(sa.case((which, number), else_=0)), 0)
+            for number in numbers
+        ]
+
+    whose = (sa.true(), each.c.updated_at >= _LATER, each.c.id == _ID)
+    return sa.select(*(column for which in whose for column in together(which)))
+
+
 class _OfProject:
     """A query that depends on whether a project owns the image, or nobody. PERF: made once."""
 
-    def __init__(self, *where: Any, most: bool = False) -> None:
+    def __init__(self, make: Callable[[Any], sa.Select[Any]]) -> None:
         owner: sa.BindParameter[str] = sa.bindparam('owner', type_=sa.String)
-        queries = [
-            _SHARES.where(of, *where) for of in (images.owner == owner, images.owner.is_(None))
-        ]
-        if most:
-            queries = [query.limit(sa.bindparam('most', type_=sa.Integer)) for query in queries]
-        self._owned, self._nobodys = queries
+        self._owned = make(images.owner == owner)
+        self._nobodys = make(images.owner.is_(None))
 
-    def read(self, connection: Connection, project: str | None, **values: Any) -> Recent:
+    def first(self, connection: Connection, project: str | None, **values: Any) -> Any:
         query = self._nobodys if project is None else self._owned
         if project is not None:
             values['owner'] = project
-        found = connection.execute(query, values).fetchall()
-        return {row[0]: (row[1], tuple(map(int, row[2:]))) for row in found}
+        return connection.execute(query, values).first()
 
 
-_SINCE = images.updated_at >= sa.bindparam('since', type_=sa.DateTime)
-_ONE = _OfProject(images.id == sa.bindparam('id', type_=sa.String))
-_CHANGED = _OfProject(_SINCE)
-_FIRST_CHANGED = _OfProject(_SINCE, most=True)
+_ONE, _CHANGED = _OfProject(_one), _OfProject(_changed)
+
+
+@dataclasses.dataclass(slots=True)
+class Window:
+    """The images of a project that have changed since its watermark."""
+
+    since: Recent
+    #: those of them that have changed since a later time
+    later: Recent
+    #: what one image is of `since`: it may be among them or not
+    own: Recent
+
+
+def _look(
+    connection: Connection,
+    project: str | None,
+    since: datetime.datetime,
+    image_id: str,
+    later: datetime.datetime | None = None,
+) -> Window:
+    row = _CHANGED.first(connection, project, since=since, later=later or since, id=image_id)
+    numbers, width = tuple(map(int, row)), len(COUNTERS) + 1
+    return Window(*(numbers[at : at + width] for at in range(0, len(numbers), width)))
 
 
 def _key(project: str | None) -> str:
@@ -143,8 +182,7 @@ def _total(connection: Connection, project: str | None) -> dict[str, int]:
 
 
 def _digest(recent: Recent) -> str:
-    lines = [f'{image_id} {share}' for image_id, (_, share) in recent.items()]
-    return hashlib.sha256('\n'.join(sorted(lines)).encode()).hexdigest()
+    return hashlib.sha256(' '.join(map(str, recent)).encode()).hexdigest()
 
 
 # --- a project's row
@@ -156,8 +194,7 @@ class Account:
 
     project: str | None
     watermark: datetime.datetime
-    #: the images changed since `watermark`
-    recent: Recent
+    window: Window
 
 
 _OF: sa.BindParameter[str] = sa.bindparam('of', type_=sa.String)
@@ -183,22 +220,24 @@ def _hold(connection: Connection, project: str | None) -> Any:
     return row
 
 
-def _window(connection: Connection, row: Any, project: str | None) -> Recent | None:
+def _window(
+    connection: Connection, row: Any, project: str | None, image_id: str = ''
+) -> Window | None:
     """The images changed since the row's watermark; None if they are not those it knows."""
     old = row.counted_at is None or row.changes != row.known_changes
     if old or not abs(rows.utcnow() - row.counted_at) < BELIEVED:
         return None
-    recent = _FIRST_CHANGED.read(connection, project, since=row.watermark, most=MOST + 1)
-    return recent if len(recent) <= MOST and _digest(recent) == row.recent else None
+    window = _look(connection, project, row.watermark, image_id)
+    return window if _digest(window.since) == row.recent else None
 
 
-def check(connection: Connection, project: str | None) -> Account:
-    """Hold the project's row, and make it right if it is not."""
+def check(connection: Connection, project: str | None, image_id: str = '') -> Account:
+    """Hold the project's row, and make it right if it is not. The image is to be written."""
     row = _hold(connection, project)
-    recent = _window(connection, row, project)
-    if recent is not None:
-        return Account(project, row.watermark, recent)
-    return _recount(connection, row, project)
+    window = _window(connection, row, project, image_id)
+    if window is not None:
+        return Account(project, row.watermark, window)
+    return _recount(connection, row, project, image_id)
 
 
 def recount(connection: Connection, project: str | None) -> None:
@@ -206,11 +245,11 @@ def recount(connection: Connection, project: str | None) -> None:
     _recount(connection, _hold(connection, project), project)
 
 
-def _recount(connection: Connection, row: Any, project: str | None) -> Account:
+def _recount(connection: Connection, row: Any, project: str | None, image_id: str = '') -> Account:
     now = rows.utcnow().replace(microsecond=0)
     watermark = now - SLACK
     # In this order: what comes in between is then missing here, and is found the next time.
-    recent = _CHANGED.read(connection, project, since=watermark)
+    window = _look(connection, project, watermark, image_id)
     counted = _total(connection, project)
     if row.counted_at is not None:
         _tell(connection, project, row, counted)
@@ -220,11 +259,11 @@ def _recount(connection: Connection, row: Any, project: str | None) -> Account:
             known_changes=row.changes,
             counted_at=now,
             watermark=watermark,
-            recent=_digest(recent),
+            recent=_digest(window.since),
             **counted,
         )
     )
-    return Account(project, watermark, recent)
+    return Account(project, watermark, window)
 
 
 def _tell(connection: Connection, project: str | None, row: Any, counted: dict[str, int]) -> None:
@@ -259,8 +298,8 @@ def counted(connection: Connection, image_id: str, *owners: str | None) -> Itera
         yield
         return
     projects = sorted(set(owners or _locked_owner(connection, image_id)), key=_key)
-    accounts = [check(connection, project) for project in projects]
-    before = [_share(connection, image_id, account) for account in accounts]
+    accounts = [check(connection, project, image_id) for project in projects]
+    before = [_share(connection, image_id, one.project, one.window) for one in accounts]
     yield
     for account, old in zip(accounts, before, strict=True):
         _note(connection, image_id, account, old)
@@ -271,24 +310,31 @@ def _locked_owner(connection: Connection, image_id: str) -> list[str | None]:
     return list(connection.execute(owner).scalars())
 
 
-def _share(connection: Connection, image_id: str, account: Account) -> Share | None:
-    """What the image counts for a project now; None: nothing, it is not there, or not theirs."""
-    found = account.recent.get(image_id)
-    if found is not None:
-        return found
-    return _ONE.read(connection, account.project, id=image_id).get(image_id)
+def _share(
+    connection: Connection, image_id: str, project: str | None, window: Window
+) -> Share | None:
+    """What the image counts for a project now; None: it is not there, or not theirs."""
+    if window.own[0]:
+        return window.own[1:]
+    row = _ONE.first(connection, project, id=image_id)
+    return tuple(map(int, row[2:])) if row is not None else None
 
 
 def _note(connection: Connection, image_id: str, account: Account, old: Share | None) -> None:
-    account.recent.pop(image_id, None)
-    new = _share(connection, image_id, account)
-    if new == old:
+    known, watermark = account.window, account.watermark
+    later = max(watermark, rows.utcnow().replace(microsecond=0) - SLACK)
+    window = _look(connection, account.project, watermark, image_id, later)
+    new = _share(connection, image_id, account.project, window)
+    if new == old and window.own == known.own:
         return
-    recent = {**account.recent, **({image_id: new} if new else {})}
-    watermark = max(account.watermark, rows.utcnow().replace(microsecond=0) - SLACK)
-    recent = {one: found for one, found in recent.items() if found[0] and found[0] >= watermark}
-    nothing = (0,) * len(COUNTERS)
-    parts = zip(COUNTERS, new[1] if new else nothing, old[1] if old else nothing, strict=True)
+    recent = tuple(
+        before - mine + now
+        for before, mine, now in zip(known.since, known.own, window.own, strict=True)
+    )
+    if recent == window.since:
+        watermark, recent = later, window.later
+    # Else somebody else has written in between: the next who looks will find it.
+    parts = zip(COUNTERS, new or NOTHING, old or NOTHING, strict=True)
     more = {f'more_{name}': now - before for name, now, before in parts}
     values = {'of': _key(account.project), 'since': watermark, 'digest': _digest(recent)}
     connection.execute(_ADD, {**values, **more})

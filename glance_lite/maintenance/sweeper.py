@@ -4,12 +4,15 @@
 from __future__ import annotations
 
 import logging
+import math
+import time
 
 from oslo_config import cfg
 
-from glance_lite.context import service_context
+from glance_lite.context import RequestContext, service_context
 from glance_lite.errors import ConfigurationError, GlanceLiteError
 from glance_lite.maintenance.ticker import Job
+from glance_lite.model import Operation
 from glance_lite.operations import Operations
 
 LOG = logging.getLogger(__name__)
@@ -34,6 +37,9 @@ class Sweeper:
             )
         self._inner = inner
         self._expiry: int = options.operation_expiry
+        self._grace: float = BEATS * options.heartbeat_interval
+        #: until then nobody is blamed for having been silent, as `time.monotonic`
+        self._forgiven = -math.inf
         self.jobs = (
             Job('heartbeat', options.heartbeat_interval, self.beat),
             Job('sweep', options.sweep_interval, self.sweep, at_once=True),
@@ -46,10 +52,27 @@ class Sweeper:
         """How many operations were taken up."""
         ctx = service_context()
         count = 0
-        for found in self._inner.find_abandoned(ctx, self._expiry):
+        for found in self._abandoned(ctx):
             try:
                 count += self._inner.clean_up(ctx, found)
             except GlanceLiteError as ex:
                 # The others must not wait for this one.
                 LOG.error('Image %s could not be cleaned up: %s', found.image_id, ex)
         return count
+
+    def _abandoned(self, ctx: RequestContext) -> tuple[Operation, ...]:
+        """Only those of dead processes until a while after the database was away.
+
+        Nobody could give a sign of life then, and whoever lives is given the time to do so.
+        """
+        began = time.monotonic()
+        expiry = math.inf if began < self._forgiven else self._expiry
+        away = True
+        try:
+            found = self._inner.find_abandoned(ctx, expiry)
+            # It may have waited for the database to come back.
+            away = time.monotonic() - began > self._grace
+        finally:
+            if away:
+                self._forgiven = time.monotonic() + self._grace
+        return () if away else found

@@ -50,7 +50,7 @@ fault_counters = {directory}/counters
 LAYER
 """
 
-ENGINES = full(('sqlite', 'postgresql'), databases.ENGINES)
+ENGINES = full(('postgresql',), databases.ENGINES)
 
 
 @dataclasses.dataclass

@@ -11,6 +11,7 @@ import re
 import resource
 import shutil
 import subprocess
+import threading
 import time
 from collections.abc import Callable, Iterator
 
@@ -270,30 +271,39 @@ def stops_sending_chunked(scene: Scene, image_id: str) -> Iterator[int | None]:
         yield client.answer()
 
 
+@contextlib.contextmanager
+def dripping(clients: list[Client]) -> Iterator[list[int]]:
+    """Send a byte of each now and then, whatever the test does meanwhile; how many in the end."""
+    done = threading.Event()
+    sent = [0] * len(clients)
+
+    def drip() -> None:
+        while not done.wait(SILENCE / 20):
+            for number, client in enumerate(clients):
+                client.send(b'.')
+                sent[number] += 1
+
+    thread = threading.Thread(target=drip)
+    thread.start()
+    try:
+        yield sent
+    finally:
+        done.set()
+        thread.join()
+
+
 def trickle(scene: Scene, image_id: str) -> Iterator[int | None]:
     slow = [scene.alpha.create() for _ in range(100)]
     size = 1000
     with contextlib.ExitStack() as stack:
         clients = [stack.enter_context(scene.client(one, size)) for one in slow]
-        sent = 0
-
-        def drip() -> None:
-            nonlocal sent
-            for client in clients:
-                client.send(b'.')
-            sent += 1
-
-        def claimed() -> bool:
-            drip()
-            return all(scene.look(one).status == 'saving' for one in slow)
-
-        until(claimed, 'all have begun')
-        answer = scene.put(image_id)
-        drip()
-        scene.alpha.check(image_id, DATA)
-        assert sent < size and all(scene.look(one).status == 'saving' for one in slow)
-        for client in clients:
-            client.send(b'.' * (size - sent))
+        with dripping(clients) as sent:
+            until(lambda: all(scene.look(one).status == 'saving' for one in slow), 'all have begun')
+            answer = scene.put(image_id)
+            scene.alpha.check(image_id, DATA)
+            assert all(scene.look(one).status == 'saving' for one in slow)
+        for client, there in zip(clients, sent, strict=True):
+            client.send(b'.' * (size - there))
         assert [client.answer() for client in clients] == [204] * len(slow)
     for one in slow:
         assert scene.alpha.show(one)['size'] == size
@@ -432,6 +442,28 @@ def test_delete(scene, name):
 AWAY = full(3, 30)
 
 
+@contextlib.contextmanager
+def trickling(client: Client, data: bytes) -> Iterator[None]:
+    """Send data often enough not to be given up as silent, and the rest at the end."""
+    done = threading.Event()
+    sent = 0
+
+    def trickle() -> None:
+        nonlocal sent
+        while not done.wait(0.3) and sent < len(data):
+            client.send(data[sent : sent + 1024])
+            sent += 1024
+
+    thread = threading.Thread(target=trickle)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join()
+    client.send(data[sent:])
+
+
 @pytest.mark.parametrize('engine', ['postgresql', 'mysql'])
 @pytest.mark.parametrize('name', table.DATABASE)
 def test_database(name, engine, tmp_path):
@@ -449,12 +481,9 @@ def test_database(name, engine, tmp_path):
                 server.thaw()
             elif name == 'database-back':
                 server.stop()
-                # Often enough not to be given up as silent.
-                step = (len(DATA) - HALF) // AWAY
-                for at in range(HALF, len(DATA) - 1, step):
-                    client.send(DATA[at : min(at + step, len(DATA) - 1)])
-                    time.sleep(1)
-                server.start()
+                with trickling(client, DATA[HALF:-1]):
+                    time.sleep(AWAY)
+                    server.start()
                 client.send(DATA[-1:])
             else:
                 server.stop()

@@ -159,4 +159,4 @@ class Client:
             prepared = session.prepare_request(request)
             # The path as it was written: requests would tidy up its escapes.
             prepared.url = self.url + path
-            return session.send(prepared, timeout=60, allow_redirects=False)
+            return session.send(prepared, timeout=180, allow_redirects=False)

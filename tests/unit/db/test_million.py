@@ -30,6 +30,8 @@ BUFFERS = 2_000 + IMAGES // 100
 #: Rows where it depends on how often a value comes up. One image in a hundred has such a value;
 #: the planner may well begin with all of those, in each of three branches, in index and table.
 MORE_ROWS = max(25_000, 6 * IMAGES // 100)
+#: Who is a member of very many images may have all read that are shared with anybody.
+SHARED = IMAGES // 5
 
 VIEWERS = {
     'small': context(crowd.SMALL),
@@ -152,7 +154,7 @@ def test_one_filter_reads_a_bounded_number_of_rows(db, viewer, name):
 @pytest.mark.parametrize('viewer', VIEWERS)
 def test_a_filter_on_what_is_spread_evenly_reads_some_thousands(db, viewer, name):
     rows, _, _ = page(db, VIEWERS[viewer], **SPREAD[name])
-    assert rows <= MORE_ROWS
+    assert rows <= MORE_ROWS + (SHARED if viewer == 'half' else 0)
 
 
 @pytest.mark.parametrize('direction', ['asc', 'desc'])

@@ -5,12 +5,15 @@ from __future__ import annotations
 
 import datetime
 import random
+import sys
 import uuid
 
 import pytest
 import sqlalchemy as sa
 
+from glance_lite.db import images as image_rows
 from glance_lite.db import riders, tables, usage
+from glance_lite.db.rows import utcnow
 from glance_lite.errors import Conflict, GlanceLiteError, LimitExceeded, Unavailable
 from glance_lite.model import (
     Ceiling,
@@ -432,11 +435,53 @@ def test_counters_are_not_believed_for_ever(counting):
     assert kept(counting) == Usage(0, 1)
 
 
-def test_very_many_changes_since_the_watermark(counting, monkeypatch):
-    monkeypatch.setattr(usage, 'MOST', 3)
-    for number in range(6):
-        create(counting, name=str(number))
-    assert kept(counting) == Usage(0, 6) == told(counting)
+def calls_of(function):
+    """Python calls in this thread."""
+    count = 0
+
+    def profile(frame, event, argument):
+        nonlocal count
+        count += event == 'call'
+
+    sys.setprofile(profile)
+    try:
+        function()
+    finally:
+        sys.setprofile(None)
+    return count
+
+
+@pytest.mark.parametrize('engine_name', ['sqlite', 'postgresql'], indirect=True)
+def test_a_write_costs_the_same_however_many_images_have_changed(counting):
+    for _ in range(3):
+        create(counting)
+    few = min(calls_of(lambda: create(counting)) for _ in range(3))
+    for _ in range(100):
+        create(counting)
+    assert min(calls_of(lambda: create(counting)) for _ in range(3)) <= few * 1.05
+
+
+def test_a_glance_that_writes_in_the_middle_of_a_write_of_ours_is_found(counting, monkeypatch):
+    """What it has written must not pass for what we have."""
+    image = create(counting)
+    look = usage._look
+
+    def and_then(connection, *args, **kwargs):
+        found = look(connection, *args, **kwargs)
+        if not done:
+            done.append(True)
+            times = dict.fromkeys(('created_at', 'updated_at'), utcnow())
+            row = {'id': str(uuid.uuid4()), 'owner': 'alpha', 'deleted': False, **times}
+            connection.execute(sa.insert(tables.images), {**image_rows.DEFAULTS, **row})
+        return found
+
+    done = []
+    monkeypatch.setattr(usage, '_look', and_then)
+    create(counting)
+    assert kept(counting).images == 2 and truth(counting).images == 3
+    assert not is_believed(counting, image.owner)
+    create(counting)
+    assert kept(counting) == truth(counting) == Usage(0, 4)
 
 
 def test_a_version_that_reserves_without_counting(counting):
