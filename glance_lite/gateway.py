@@ -255,6 +255,28 @@ class Gateway:
             upload.left_behind = True
             LOG.error('Data that nobody refers to stays in store %s: %s', store.id, ex)
 
+    def copy(self, store_id: str, location: Location, name: str, spare: str) -> str | None:
+        """Have a backend copy what is at a location into another store; the url. All or nothing.
+
+        None: the stores share none that can. The bytes are not looked at. `StoreError`.
+        """
+        store, source = self.stores[store_id], self.find(location)
+        driver = store.driver
+        if Cap.COPY not in driver.caps:
+            return None
+        key = source.run(lambda: source.driver.parse(location.url))
+        try:
+            return store.run(lambda: driver.copy_from(source.driver, key, name), patient=True)
+        except ObjectExists:
+            if name == spare:
+                raise
+            return store.run(lambda: driver.copy_from(source.driver, key, spare), patient=True)
+
+    def size(self, location: Location) -> int:
+        """Bytes at a location, as its store says. `StoreError`."""
+        store = self.find(location)
+        return store.run(lambda: store.driver.size(store.driver.parse(location.url)))
+
     def remove(self, location: Location) -> None:
         """Delete the bytes of a location. `ObjectNotFound`, `InUse`, `StoreUnavailable`."""
         store = self.find(location)
@@ -306,7 +328,7 @@ class Gateway:
         locations = self.order(image.locations, wanted.prefer)
         if not locations:
             return Download(image, iter(()), None)
-        total = image.size if image.size is not None else self._size(locations)
+        total = image.size if image.size is not None else self.size(locations[0])
         offset, length, partial = resolve(wanted, total, image)
         if not wanted.body:
             return Download(image, iter(()), total, offset, length, partial)
@@ -315,10 +337,6 @@ class Gateway:
         if self.watch.by is not None:
             found.on_end(lambda sent, error: reader.count(sent))
         return found
-
-    def _size(self, locations: Sequence[Location]) -> int:
-        store = self.find(locations[0])
-        return store.run(lambda: store.driver.size(store.driver.parse(locations[0].url)))
 
 
 def _delete(driver: StoreDriver, url: str) -> None:

@@ -423,9 +423,9 @@ class Operation:
     image: Image | None = None
     #: locations whose bytes are to go (deletes)
     locations: tuple[Location, ...] = ()
-    #: upload, delete, location, import, grant
+    #: upload, delete, location, import, grant, copy
     kind: str = 'upload'
-    #: id of the store an upload goes to
+    #: id of the store an upload or a copy goes to
     store: str | None = None
     state: str = 'running'
     #: the last sign of life, by the database's clock
@@ -436,6 +436,36 @@ class Operation:
     notices: tuple[Notice, ...] = ()
     #: bytes that may come before `extend_upload` must be asked for more; None: any number
     room: int | None = None
+
+    @property
+    def spare(self) -> str:
+        """The name for the driver when something lies under the first one."""
+        return f'{self.image_id}-{self.serial}'
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Holding:
+    """A location, and what of its image matters to whoever looks after stores."""
+
+    location: Location
+    image_id: str
+    #: of the image
+    status: str
+    #: of the image, in bytes, if it is known
+    size: int | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Verified:
+    """A location whose data has been read again."""
+
+    location_id: int
+    #: None: no store makes sense of it
+    store: str | None
+    #: without credentials
+    shown: str
+    #: what is wrong, None if nothing is
+    problem: str | None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -454,8 +484,13 @@ class Stored:
     url: str
     store: str | None
     size: int
-    checksum: str | None
-    os_hash_algo: str
-    os_hash_value: str
+    checksum: str | None = None
+    os_hash_algo: str = ''
+    os_hash_value: str = ''
     virtual_size: int | None = None
     metadata: Mapping[str, Any] = dataclasses.field(default_factory=_empty)
+
+    @property
+    def location(self) -> Location:
+        """Where it is, before there is a row that says so."""
+        return Location(0, self.url, {'store': self.store} if self.store else {})

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from glance_lite.contract import Family, operation
+from glance_lite.copies import CopyOperations
 from glance_lite.metadefs.operations import MetadefOperations
 from glance_lite.notify.operations import OutboxOperations
 from glance_lite.tasks import TaskOperations
@@ -425,6 +426,7 @@ class Operations(
     AccessOperations,
     CommitOperations,
     BackgroundOperations,
+    CopyOperations,
     OutboxOperations,
 ):
     """All families: what `Layer.next` offers."""

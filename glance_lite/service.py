@@ -46,17 +46,23 @@ class Service:
             self.chain: Chain = link(self.layers)
             inner = self.chain.inner
             self.importer = Importer(conf, inner, parts.wake)
+            sweeper = Sweeper(conf, inner)
+            vital = [
+                sweeper.heartbeat,
+                Job('look at the stores', LOOK_AT_STORES, self.gateway.look_after),
+            ]
             jobs = [
-                *Sweeper(conf, inner).jobs,
+                *vital,
+                sweeper.sweeping,
                 *self.importer.jobs,
                 *Scrubber(conf, inner).jobs,
                 *Expiry(inner).jobs,
-                Job('look at the stores', LOOK_AT_STORES, self.gateway.look_after),
             ]
             for layer in self.layers:
                 if layer.acts():
                     jobs += layer.jobs()
             self._ticker = Ticker(jobs)
+            self._vital = Ticker(vital)
 
     def start(self) -> None:
         """Open what a worker needs. Raises `ConfigurationError`."""
@@ -88,11 +94,13 @@ class Service:
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
-        """For a command: started, without background work, and stopped at the end."""
+        """For a command: started, with no background work but signs of life of what it does."""
         self.start()
+        self._vital.start()
         try:
             yield
         finally:
+            self._vital.stop()
             self.stop()
 
     @property

@@ -164,9 +164,9 @@ def claim_location(
     image_id: str,
     location_id: int,
 ) -> Operation:
-    """Take one location off. `Conflict`: not active. `Forbidden`: the last. `NotFound`."""
+    """Take one location off. `Conflict`: no data. `Forbidden`: the last. `NotFound`."""
     image = rows.fetch_locked(connection, ctx, image_id)
-    if image.status != 'active':
+    if image.status not in ('active', 'deactivated'):
         raise Conflict(f'A copy of an image in status {image.status} cannot be removed')
     chosen = tuple(found for found in image.locations if found.id == location_id)
     if not chosen:

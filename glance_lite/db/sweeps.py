@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from glance_lite.db import imports, removals, rows, tables
+from glance_lite.db import copies, imports, removals, rows, tables
 from glance_lite.db import operations as protocol
 from glance_lite.db.clock import db_now
 from glance_lite.model import Image, Operation
@@ -101,6 +101,8 @@ def take_over(connection: Connection, here: Process, found: Operation) -> Operat
         return None
     if left.kind == protocol.GRANT:
         return left
+    if left.kind == copies.KIND:
+        return dataclasses.replace(left, image=image)
     if left.kind != 'upload':
         kept = sa.select(operations.kept).where(operations.serial == left.serial)
         note = connection.execute(kept).scalar_one()

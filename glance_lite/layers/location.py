@@ -33,6 +33,7 @@ from glance_lite.errors import (
 )
 from glance_lite.inspection import Inspector
 from glance_lite.layer import Layer, Metric, Parts, overrides
+from glance_lite.layers.copies import Copies
 from glance_lite.layers.grants import Grants
 from glance_lite.layers.registration import Registration
 from glance_lite.model import FAILED_UPLOAD, Location, StoreInfo
@@ -41,6 +42,7 @@ from glance_lite.signatures import Signatures
 
 if TYPE_CHECKING:
     from glance_lite.context import RequestContext
+    from glance_lite.copies import Copying, Verifying
     from glance_lite.model import (
         Changes,
         Image,
@@ -49,6 +51,7 @@ if TYPE_CHECKING:
         Operation,
         Orphan,
         Stored,
+        Verified,
         Wanted,
     )
     from glance_lite.stream import Download, Upload
@@ -75,6 +78,7 @@ class Locations(Layer):
         self._signatures = Signatures(parts.conf)
         self._registration = Registration(parts.gateway, parts.conf)
         self._grants = Grants(parts.gateway)
+        self._copies = Copies(parts.gateway, self._grants, self._algorithm)
         self._delayed: bool = parts.conf.delayed_delete
         self._scrub_time: int = parts.conf.scrub_time
         self._wake = parts.wake
@@ -126,8 +130,8 @@ class Locations(Layer):
                 claim.room,
                 lambda: self.next.extend_upload(ctx, claim, source),
             )
-            stored = self._gateway.put(store_id, claim.name, _spare(claim), source)
-            with self._grants.around(self.next, ctx, claim.image_id, (_location(stored),)):
+            stored = self._gateway.put(store_id, claim.name, claim.spare, source)
+            with self._grants.around(self.next, ctx, claim.image_id, (stored.location,)):
                 return self.next.commit_upload(ctx, claim, source, stored)
         except BaseException as ex:
             # BaseException: a green thread that is killed must clean up as well.
@@ -174,7 +178,7 @@ class Locations(Layer):
     def _take_back(self, image_id: str, stored: Stored) -> bool:
         """The bytes are there and the row does not want them; whether they are gone now."""
         try:
-            self._gateway.remove(_location(stored))
+            self._gateway.remove(stored.location)
         except ObjectNotFound:
             pass  # whoever swept the claim was quicker
         except StoreError as ex:
@@ -364,6 +368,20 @@ class Locations(Layer):
         with self._grants.around(self.next, ctx, image_id):
             return self.next.remove_member(ctx, image_id, member_id)
 
+    # --- for those who look after stores
+
+    def copy_data(self, ctx: RequestContext, copying: Copying) -> Image:
+        self._copies.check(self.next.peek(ctx, copying.image_id), copying.store)
+        claim = self.next.claim_copy(ctx, copying.image_id, copying.store)
+        with self._holding(claim):
+            return self._copies.make(self.next, ctx, claim, copying)
+
+    def verify_data(self, ctx: RequestContext, verifying: Verifying) -> Iterator[Verified]:
+        return self._copies.verify(self.next.peek(ctx, verifying.image_id), verifying)
+
+    def remove_copy(self, ctx: RequestContext, image_id: str, location_id: int) -> None:
+        self._remove(ctx, self.next.claim_location(ctx, image_id, location_id))
+
     # --- what is done in the background
 
     def keep_alive(self, ctx: RequestContext) -> None:
@@ -379,7 +397,7 @@ class Locations(Layer):
                 self._wake.set()  # it waits now
             return False
         LOG.warning('Image %s: taking up a %s that was broken off', claim.image_id, claim.kind)
-        if claim.kind == 'upload':
+        if claim.kind in ('upload', 'copy'):
             with self._holding(claim):
                 self._remove_named(ctx, claim)
         elif claim.kind == 'grant':
@@ -424,22 +442,12 @@ class Locations(Layer):
         """Remove what an upload may have left under its names."""
         wanted = claim.image.locations if claim.image else ()
         try:
-            for name in dict.fromkeys((claim.name, _spare(claim))):
+            for name in dict.fromkeys((claim.name, claim.spare)):
                 self._gateway.remove_named(claim.store, name, {found.url for found in wanted})
         except StoreError as ex:
             LOG.error('Data of image %s is removed later: %s', claim.image_id, ex)
             return
         self.next.end_operation(ctx, claim)
-
-
-def _location(stored: Stored) -> Location:
-    """Where an upload is, before there is a row that says so."""
-    return Location(0, stored.url, {'store': stored.store} if stored.store else {})
-
-
-def _spare(claim: Operation) -> str:
-    """The name for the driver when something lies under the first one."""
-    return f'{claim.image_id}-{claim.serial}'
 
 
 #: What becomes of an image's row is for ``db`` to do.
