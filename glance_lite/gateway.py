@@ -40,7 +40,7 @@ class Gateway:
         self.watch = Watch()
         found = store_config.load(conf)
         for one in found.values():
-            one.driver.guard = self.guard
+            one.driver.guard, one.driver.conf = self.guard, conf
         limits = Limits.configured(conf)
         self.stores: Mapping[str, Store] = MappingProxyType(
             {name: Store(name, one, self.watch, limits) for name, one in found.items()}

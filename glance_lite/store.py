@@ -110,6 +110,17 @@ class StoreDriver(abc.ABC):
     shares_fate: ClassVar[bool] = True
     #: the client for urls that users give; set before `start` by whoever has a configuration
     guard: Guard | None = None
+    #: the whole configuration, for a driver that runs one of another framework; set as `guard` is
+    conf: cfg.ConfigOpts | None = None
+
+    @classmethod
+    def variant(cls, name: str) -> type[StoreDriver]:
+        """The driver of a store whose type is written ``TYPE+NAME``.
+
+        For one that runs drivers of another framework, which have names there.
+        `BadStoreConfiguration`: there is none of that name, or it cannot be had.
+        """
+        raise BadStoreConfiguration(f'{cls.__name__} is one driver, and takes no +{name}')
 
     def __init__(self, name: str, settings: Mapping[str, Any]) -> None:
         """`name` is the store's id; `settings` its options, by name, already type-checked."""

@@ -299,7 +299,7 @@ class FaultyStore(StoreDriver):
         )
 
     def start(self) -> None:
-        self.inner.guard = self.guard
+        self.inner.guard, self.inner.conf = self.guard, self.conf
         self._do('start')
 
     def _do(self, verb: str, *args: Any, **kwargs: Any) -> Any:
