@@ -118,9 +118,18 @@ def _configured(
     more = driver.more_opts(group, settings)
     if more:
         settings = MappingProxyType({**settings, **read_group(conf, group, more)})
+    try:
+        made = driver(name, settings)
+    except ConfigurationError:
+        raise
+    except Exception as ex:
+        # A class that lacks a verb says so. What else is said may carry anything.
+        said = f': {ex}' if isinstance(ex, TypeError) else ''
+        text = ' '.join(f'{type(ex).__name__}{said}'.split())
+        raise PluginError(f'{option}: {kind} cannot be made: {text}') from ex
     return Configured(
         kind,
-        driver(name, settings),
+        made,
         settings['weight'],
         settings['store_description'],
         default,

@@ -3,6 +3,10 @@
 
 from __future__ import annotations
 
+import pathlib
+import subprocess
+import sys
+
 import pytest
 
 from glance_lite.errors import PluginError
@@ -55,6 +59,22 @@ class TestHttp(ReadOnlyConformance):
 
 
 # --- beyond the kit
+
+
+def test_the_kit_under_eventlet():
+    """In a process in which eventlet has taken the place of what blocks."""
+    code = (
+        'import eventlet; eventlet.monkey_patch(); import sys, pytest; '
+        'sys.exit(pytest.main(sys.argv[1:]))'
+    )
+    options = ('-q', '-p', 'no:xdist', '-p', 'no:cacheprovider', '-k', 'TestFile')
+    done = subprocess.run(
+        [sys.executable, '-W', 'ignore', '-c', code, *options, __file__],
+        capture_output=True,
+        text=True,
+        cwd=pathlib.Path(__file__).parents[2],
+    )
+    assert done.returncode == 0, done.stdout[-3000:] + done.stderr
 
 
 def test_cinder_is_loaded_and_configured():
