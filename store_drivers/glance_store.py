@@ -136,8 +136,6 @@ class GlanceStore(StoreDriver):
         try:
             made = self.inner(self._conf, backend=self._group)
             made.configure(re_raise_bsc=True)
-        except NotImplementedError as ex:
-            raise BadStoreConfiguration(f'[{self.name}] {self.entry} cannot be configured') from ex
         except self._errors.BadStoreConfiguration as ex:
             reason = self._without_secrets(' '.join(str(ex).split()))
             raise BadStoreConfiguration(f'[{self.name}] {self.entry}: {reason}') from None

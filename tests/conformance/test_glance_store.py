@@ -67,7 +67,8 @@ def test_the_kit_under_eventlet():
         'import eventlet; eventlet.monkey_patch(); import sys, pytest; '
         'sys.exit(pytest.main(sys.argv[1:]))'
     )
-    options = ('-q', '-p', 'no:xdist', '-p', 'no:cacheprovider', '-k', 'TestFile')
+    # Without our own set-up, which demands that nobody has done this.
+    options = ('-q', '--noconftest', '-p', 'no:xdist', '-p', 'no:cacheprovider', '-k', 'TestFile')
     done = subprocess.run(
         [sys.executable, '-W', 'ignore', '-c', code, *options, __file__],
         capture_output=True,
