@@ -316,6 +316,10 @@ class FaultyStore(StoreDriver):
         bytes_ = self.plan.bytes_of('get')
         return _Chunks(self.plan, chunks, bytes_) if bytes_ else chunks
 
+    def copy_from(self, other: StoreDriver, key: Key, name: str) -> str | None:
+        other = other.inner if isinstance(other, FaultyStore) else other
+        return self._do('copy_from', other, key, name)  # type: ignore[no-any-return]
+
 
 def _verb(name: str) -> Callable[..., Any]:
     return lambda self, *args, **kwargs: self._do(name, *args, **kwargs)

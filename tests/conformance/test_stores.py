@@ -29,6 +29,10 @@ class TestFile(StoreConformance):
     def driver(self, tmp_path):
         return file_store(filesystem_store_datadir=str(tmp_path / 'images'))
 
+    @pytest.fixture
+    def other(self, tmp_path):
+        return file_store(filesystem_store_datadir=str(tmp_path / 'others'))
+
 
 class TestFileWithHoles(StoreConformance):
     @pytest.fixture
