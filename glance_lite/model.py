@@ -130,6 +130,20 @@ class Member:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class StoreHealth:
+    """How a store is, as one process sees it."""
+
+    #: of its breaker: 'closed', 'open' or, when it has just been closed, 'half-open'
+    state: str
+    #: what was wrong, without secrets
+    problem: str | None = None
+    #: since when it is open
+    since: datetime.datetime | None = None
+    #: seconds to the next probe
+    retry_after: int | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class StoreInfo:
     """What a client may know of a store. `detail` is filled only when it was asked for."""
 
@@ -140,6 +154,7 @@ class StoreInfo:
     type: str | None = None
     weight: int = 0
     properties: Mapping[str, Any] = dataclasses.field(default_factory=_empty)
+    health: StoreHealth | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -105,6 +105,9 @@ class StoreDriver(abc.ABC):
     chunk_size: int = 1024 * 1024
     #: those of `schemes` by which nobody may register data: of local files, of others' credentials
     private_schemes: ClassVar[tuple[str, ...]] = ()
+    #: whether a failure to reach one thing says something of all: False where each url may name
+    #: another server
+    shares_fate: ClassVar[bool] = True
     #: the client for urls that users give; set before `start` by whoever has a configuration
     guard: Guard | None = None
 
@@ -123,7 +126,12 @@ class StoreDriver(abc.ABC):
 
     @abc.abstractmethod
     def start(self) -> None:
-        """Check settings and credentials, once. Raises `BadStoreConfiguration`."""
+        """Check settings and credentials, once, and open what the verbs need.
+
+        `BadStoreConfiguration`, for what only an operator can put right, stops the service. With
+        `StoreUnavailable`, for a backend that is merely down, the service starts without this
+        store, and calls this again until it succeeds.
+        """
 
     @abc.abstractmethod
     def parse(self, url: str) -> Key:
@@ -216,4 +224,8 @@ class StoreDriver(abc.ABC):
         return None
 
     def check(self) -> None:  # noqa: B027 - a driver without a cheap proof needs none
-        """Cheap proof that the medium answers, for /healthcheck. Raises `StoreError`."""
+        """Cheap proof that the medium answers. Raises `StoreError`.
+
+        For /healthcheck, and to find out whether a store that has failed or hangs can be used
+        again: it should ask what reading and writing need, and not what this process remembers.
+        """

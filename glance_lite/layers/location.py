@@ -106,6 +106,7 @@ class Locations(Layer):
         chosen = self._gateway.named(store)
         if chosen.read_only:
             raise Gone(f'Store {chosen.id} takes no data')
+        chosen.health.admit()
         source.check_declared()
         claim = self.next.claim_upload(ctx, image_id, source, chosen.id)
         with self._holding(claim):
@@ -395,6 +396,8 @@ class Locations(Layer):
         chosen = self._gateway.stores.get(store)
         if chosen is None:
             raise NotFound(f'There is no store {store}')
+        # A driver that has not started makes sense of no url, and all would seem unwanted.
+        chosen.run(chosen.driver.check)
         wanted = orphans.wanted_keys(
             chosen.driver, lambda after, count: self.next.list_locations(ctx, after, count)
         )

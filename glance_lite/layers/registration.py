@@ -25,8 +25,9 @@ if TYPE_CHECKING:
     from oslo_config import cfg
 
     from glance_lite.context import RequestContext
-    from glance_lite.gateway import Gateway, Store
+    from glance_lite.gateway import Gateway
     from glance_lite.model import Image, LocationStep
+    from glance_lite.store_serving import Store
 
 LOG = logging.getLogger(__name__)
 

@@ -74,9 +74,8 @@ def test_only_location_reaches_the_gateway():
         'glance_lite/layers/grants.py',
         'glance_lite/layers/location.py',
         'glance_lite/layers/registration.py',
-        'glance_lite/pipeline.py',
+        'glance_lite/reading.py',
         'glance_lite/service.py',
-        'glance_lite/strategies.py',
     }
     users = {
         path

@@ -57,7 +57,7 @@ OTHER = bytes(reversed(DATA))
 def server(request, monkeypatch):
     if request.param == 'green':
         # What a hub does for a green thread, for this one alone: wait until it can be read.
-        wait = staticmethod(lambda descriptor: select.select([descriptor], [], []))
+        wait = staticmethod(lambda fd, *seconds: bool(select.select([fd], [], [], *seconds)[0]))
         monkeypatch.setattr(Hub, 'wait_readable', wait)
 
 
@@ -748,11 +748,11 @@ def test_an_upload_killed_at_the_very_end_leaves_nothing(gateway, monkeypatch):
 
     source, real = upload(DATA), Hub.wait_readable
 
-    def wait(descriptor):
+    def wait(descriptor, seconds=None):
         if source.settled and everything(gateway)['first'] and not ended.is_set():
             ended.set()
             raise Killed
-        select.select([descriptor], [], [], 0.01)
+        return bool(select.select([descriptor], [], [], 0.01)[0])
 
     monkeypatch.setattr(kept, 'add', slow)
     monkeypatch.setattr(Hub, 'wait_readable', staticmethod(wait))
@@ -779,6 +779,9 @@ class Noted:
 
     def failed(self, store_id):
         self.told.append(('failed', store_id))
+
+    def left_alone(self, store_id, begins):
+        self.told.append(('left alone', store_id, begins))
 
 
 @pytest.fixture
