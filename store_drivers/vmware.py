@@ -277,7 +277,12 @@ class VMwareStore(StoreDriver):
     def _take(self, claim: File) -> None:
         """`ObjectExists`, if somebody else has claimed the name."""
         try:
-            self._server.make_directory(*self._place(claim))
+            try:
+                self._server.make_directory(*self._place(claim))
+            except ObjectNotFound:
+                # Somebody has removed the directory of the images; it is made anew.
+                self._datastores.forget()
+                self._server.make_directory(*self._place(claim))
         except StoreUnavailable as ex:
             # Whether it is there nobody knows, nor whose it is.
             raise LeftBehind(ex.message) from ex

@@ -86,6 +86,10 @@ class Datastores:
             self._found[datastore] = datacenter, refs[0]
         return self._found[datastore]
 
+    def forget(self) -> None:
+        """Ask again, and make directories again, when they are asked for."""
+        self._found.clear()
+
     def _datacenter(self, path: str) -> Ref:
         index = self._server.service('searchIndex')
         answer = self._server.call('FindByInventoryPath', index, inventoryPath=path)
@@ -99,7 +103,7 @@ class Datastores:
         try:
             summaries = self._server.properties(refs, 'summary')
         except StoreUnavailable:
-            self._found.clear()  # the server may call them otherwise when it is back
+            self.forget()  # the server may call them otherwise when it is back
             raise
         return {
             refs[ref]: Room(

@@ -15,7 +15,6 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import fcntl
-import glob
 import hashlib
 import os
 import pathlib
@@ -115,13 +114,12 @@ class Vcsim:
         answer.raise_for_status()
 
     def files(self) -> set[str]:
-        """What is on the datastores, as DATASTORE/PATH; directories end in a slash."""
-        found = set()
-        for top in glob.glob(f'{self.directory}/tmp/*/*'):
-            for path in pathlib.Path(top).rglob('*'):
-                inside = path.relative_to(pathlib.Path(top).parent)
-                found.add(f'{inside}/' if path.is_dir() else str(inside))
-        return found
+        """What is on the datastores, by path; directories end in a slash."""
+        return {
+            f'{path.relative_to(top)}/' if path.is_dir() else str(path.relative_to(top))
+            for top in (self.directory / 'tmp').iterdir()
+            for path in top.rglob('*')
+        }
 
     def freeze(self) -> None:
         """It stops answering, and nobody is told."""

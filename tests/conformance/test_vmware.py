@@ -141,6 +141,16 @@ def test_a_name_is_taken_on_all_datastores(server, two):
     two.delete(two.parse(url))
 
 
+def test_a_directory_that_is_removed_is_made_again(server):
+    driver = make_store(server)
+    directory = driver.settings['vmware_store_image_dir']
+    (found,) = server.directory.glob(f'tmp/*{directory}')
+    found.rmdir()
+    url = driver.add('name', Source(b'data'), 4)
+    assert b''.join(driver.get(driver.parse(url))) == b'data'
+    driver.delete(driver.parse(url))
+
+
 # --- sessions and certificates
 
 
