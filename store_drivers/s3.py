@@ -34,6 +34,7 @@ from glance_lite.store import (
     StoreDriver,
     StoreError,
     StoreFull,
+    StoreUnavailable,
 )
 from store_drivers.s3_bucket import Bucket, NoBucket, PastTheEnd
 from store_drivers.s3_parts import MIB, MOST_PARTS, Part, Parts
@@ -147,7 +148,6 @@ class S3Store(StoreDriver):
             bucket.wrong('thread_pools', 'must be at least 1')
 
     def start(self) -> None:
-        """A server that is merely not there does not keep the service from starting."""
         bucket = self._bucket
         bucket.connect(self.needs)
         self._pool = concurrent.futures.ThreadPoolExecutor(self.settings['s3_store_thread_pools'])
@@ -159,10 +159,10 @@ class S3Store(StoreDriver):
         except StoreDenied:
             reason = f'the server refuses the keys, or lets their user not see {bucket.name}'
             bucket.wrong('access_key', reason)
-        except StoreError as ex:
+        except StoreUnavailable as ex:
             if 'certificate' in ex.message:
                 bucket.wrong('cacert', 'the certificate of the server is not trusted')
-            LOG.warning('Store %s does not answer yet: %s', self.name, ex)
+            raise
 
     def _missing(self) -> StoreError:
         """There is no such object; and without the bucket nobody knows if there was."""

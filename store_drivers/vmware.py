@@ -165,7 +165,6 @@ class VMwareStore(StoreDriver):
         return context, thumbprint or None
 
     def start(self) -> None:
-        """A server that is merely not there does not keep the service from starting."""
         settings = self.settings
         self._server = Vsphere(
             self.name,
@@ -184,11 +183,11 @@ class VMwareStore(StoreDriver):
         except StoreDenied:
             reason = 'the server refuses user and password, or does not let this user work'
             self._wrong('server_password', reason)
-        except StoreError as ex:
+        except StoreUnavailable as ex:
             if 'certificate' in ex.message:
                 option = 'thumbprint' if self._thumbprint else 'ca_file'
                 self._wrong(option, 'the certificate of the server is not trusted')
-            LOG.warning('Store %s does not answer yet: %s', self.name, ex)
+            raise
 
     # --- names
 
