@@ -124,6 +124,10 @@ class Vcsim:
     def freeze(self) -> None:
         """It stops answering, and nobody is told."""
         os.kill(self.pid, signal.SIGSTOP)
+        # On a busy machine its other threads go on until one has taken the signal.
+        stat = pathlib.Path(f'/proc/{self.pid}/stat')
+        while stat.read_text().rpartition(')')[2].split()[0] != 'T':
+            time.sleep(0.01)
 
     def thaw(self) -> None:
         os.kill(self.pid, signal.SIGCONT)
