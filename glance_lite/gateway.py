@@ -22,6 +22,7 @@ from glance_lite import concurrency, store_config, strategies, stream
 from glance_lite.errors import (
     GlanceLiteError,
     Invalid,
+    LeftBehind,
     ObjectExists,
     ObjectNotFound,
     RangeNotSatisfiable,
@@ -33,7 +34,7 @@ from glance_lite.errors import (
 )
 from glance_lite.guarded import Guard
 from glance_lite.model import UNREADABLE, Image, Location, Stored, StoreInfo, Wanted
-from glance_lite.store import Cap, StoreDriver
+from glance_lite.store import Cap, Source, StoreDriver
 from glance_lite.stream import Download, Upload
 from glance_lite.watch import Watch
 
@@ -286,7 +287,7 @@ class Gateway:
         driver = store.driver
         if driver.io == 'socket' or not concurrency.green():
             with store.errors(upload):
-                url = driver.add(name, upload, upload.size)
+                url = _add(driver, name, upload, upload)
             whole = upload.settled
         else:
             url, whole = self._add_in_pool(store, name, upload)
@@ -304,7 +305,7 @@ class Gateway:
 
         def add() -> str:
             try:
-                return store.driver.add(name, channel, upload.size)
+                return _add(store.driver, name, channel, upload)
             finally:
                 channel.release()
 
@@ -401,6 +402,14 @@ class Gateway:
     def _size(self, locations: Sequence[Location]) -> int:
         store = self.find(locations[0])
         return store.run(lambda: store.driver.size(store.driver.parse(locations[0].url)))
+
+
+def _add(driver: StoreDriver, name: str, source: Source, upload: Upload) -> str:
+    try:
+        return driver.add(name, source, upload.size)
+    except LeftBehind:
+        upload.left_behind = True
+        raise
 
 
 def _delete(driver: StoreDriver, url: str) -> None:

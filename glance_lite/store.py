@@ -22,6 +22,7 @@ from glance_lite.errors import (
     BadStoreConfiguration,
     BadStoreUri,
     InUse,
+    LeftBehind,
     ObjectExists,
     ObjectNotFound,
     StoreDenied,
@@ -41,6 +42,7 @@ __all__ = [
     'Cap',
     'InUse',
     'Key',
+    'LeftBehind',
     'ObjectExists',
     'ObjectNotFound',
     'Source',
@@ -92,7 +94,7 @@ class StoreDriver(abc.ABC):
     """
 
     #: url schemes of this driver, the one it writes first
-    schemes: ClassVar[tuple[str, ...]] = ()
+    schemes: tuple[str, ...] = ()
     caps: ClassVar[Cap] = Cap.NONE
     #: options of a store's group
     opts: ClassVar[list[cfg.Opt]] = []
@@ -140,7 +142,9 @@ class StoreDriver(abc.ABC):
         All or nothing: whatever `source.read` or the medium raises, nothing is left under that
         name. With a `size` in bytes, read exactly that many and do not ask for the end; None is
         unknown, read until empty. Never writes over something that exists: `ObjectExists`.
-        Raises `StoreFull`, `StoreReadOnly`, `StoreDenied`, `StoreUnavailable`.
+        Raises `StoreFull`, `StoreReadOnly`, `StoreDenied`, `StoreUnavailable`; `LeftBehind`, when
+        an upload failed and the medium does not let what was written be removed either: what
+        `locate` names is then deleted until it succeeds.
         """
 
     @abc.abstractmethod
