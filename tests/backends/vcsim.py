@@ -44,9 +44,7 @@ def require() -> None:
     """Skip the test, or fail it where peers are demanded, without the simulator."""
     if _is_built() or (os.path.isdir(LIBRARY) and shutil.which('go')):
         return
-    reason = (
-        'vcsim cannot be built (apt-get install golang-go golang-github-vmware-govmomi-dev)'
-    )
+    reason = 'vcsim cannot be built (apt-get install golang-go golang-github-vmware-govmomi-dev)'
     if os.environ.get(databases.REQUIRE) == '1':
         pytest.fail(reason)
     pytest.skip(reason)
