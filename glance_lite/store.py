@@ -71,7 +71,7 @@ class Cap(enum.Flag):
     SENDFILE = enum.auto()
     #: `list()` yields (url, size, modified) of everything stored
     LIST = enum.auto()
-    #: `copy(key, name)` copies within the store, giving a url
+    #: `copy_from(other, key, name)` copies within the backend; no byte passes through here
     COPY = enum.auto()
     #: `sign_url(key, seconds)` gives a url that needs no credentials
     SIGN_URL = enum.auto()
@@ -184,6 +184,18 @@ class StoreDriver(abc.ABC):
     def list(self) -> Iterator[tuple[str, int, float]]:
         """(url, size in bytes, time of last change as seconds of the epoch) of all stored."""
         raise StoreError(f'store {self.name} cannot list')
+
+    def copy_from(self, other: StoreDriver, key: Key, name: str) -> str | None:
+        """Store under `name` what `other` holds under `key`, within the backend; give its url.
+
+        None: the two do not share one that can do this. Nothing has been stored then, and whoever
+        asked copies through this process. `other` is any driver, of this type or not, and may be
+        this very one; it is only asked what it is, and has been started. All or nothing, and never
+        over something that exists, like `add`. The bytes are not looked at: whoever asked compares
+        size and, if need be, hashes. Raises `ObjectNotFound` where `other` holds no such thing, and
+        what `add` raises.
+        """
+        raise StoreError(f'store {self.name} cannot copy')
 
     def acl(self, key: Key, public: bool, projects: Sequence[str]) -> None:
         """Let everybody (`public`), or these projects and no others, read what the owner stored.
