@@ -14,10 +14,11 @@ import collections
 import concurrent.futures
 import contextlib
 import dataclasses
+import functools
 import logging
 import re
 import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 from oslo_config import cfg
@@ -43,8 +44,15 @@ LOG = logging.getLogger(__name__)
 LEAST_PART = 5
 #: Bytes of one upload that are on their way at a time, where that is two parts or more.
 ON_THE_WAY = 32 * MIB
+#: Most bytes that are copied by one request, and bytes of a part where it takes several: S3 says so
+#: of the first, and the second is done well within the time that we wait for an answer.
+COPY_WHOLE, COPY_PART = 5 * 1024 * MIB, 512 * MIB
+
 #: Metadata of objects: which upload wrote it, and which upload has yet to.
 UPLOAD, CLAIM = 'glance-lite-upload', 'glance-lite-claim'
+
+#: Sends a part, given its number and what requests about the upload carry; gives its ETag.
+Send = Callable[[int, Mapping[str, str]], str]
 
 _URL = re.compile(r'(s3|s3\+https?)://(?:.*@)?([^@?#]+)/([^/@?#]+)/([^/@?#]+)')
 _KEY = re.compile(r'[!-~]{1,1024}')
@@ -121,7 +129,7 @@ class S3Store(StoreDriver):
     """A bucket of an S3 server: Amazon's, Ceph's radosgw and others."""
 
     schemes = ('s3', 's3+https', 's3+http')
-    caps = Cap.WRITE | Cap.LIST
+    caps = Cap.WRITE | Cap.LIST | Cap.COPY
     opts = OPTIONS
     needs = 'pip install glance-lite[s3]'
     io = 'socket'
@@ -190,23 +198,53 @@ class S3Store(StoreDriver):
     # --- in
 
     def add(self, name: str, source: Source, size: int | None) -> str:
-        if not re.fullmatch(r'[A-Za-z0-9][A-Za-z0-9._-]{0,254}', name):
-            raise StoreError(f'{name!r} is not a name for an object')
-        if self._bucket.head(name) is not None:
-            raise ObjectExists(f'Store {self.name} holds {name} already')
+        self._check_free(name)
         parts = Parts(source, size, self._part)
-        attempt = _Attempt(name)
-        try:
+        with self._attempt(name) as attempt:
             if parts.fit(self._large):
                 self._take(attempt, UPLOAD, next(parts))
             else:
                 self._take(attempt, CLAIM, Part())
-                self._add_parts(attempt, parts)
+                sends = ((part.size, functools.partial(self._send, part)) for part in parts)
+                self._add_parts(attempt, sends)
+        return self._url(name)
+
+    def copy_from(self, other: StoreDriver, key: Any, name: str) -> str | None:
+        if not isinstance(other, S3Store) or not self._bucket.is_beside(other._bucket):
+            return None
+        self._check_free(name)
+        size = other.size(key)
+        source = {'CopySource': {'Bucket': other._bucket.name, 'Key': key}}
+        with self._attempt(name) as attempt:
+            self._take(attempt, CLAIM, Part())
+            if size <= COPY_WHOLE:
+                metadata = {'Metadata': {UPLOAD: attempt.token}, 'MetadataDirective': 'REPLACE'}
+                self._bucket.ask('copy_object', Key=name, **source, **metadata)
+            else:
+                ranges = ((at, min(at + COPY_PART, size) - 1) for at in range(0, size, COPY_PART))
+                sends = (
+                    (ON_THE_WAY, functools.partial(self._copy, source, f'bytes={first}-{last}'))
+                    for first, last in ranges
+                )
+                self._add_parts(attempt, sends)
+        return self._url(name)
+
+    def _check_free(self, name: str) -> None:
+        if not re.fullmatch(r'[A-Za-z0-9][A-Za-z0-9._-]{0,254}', name):
+            raise StoreError(f'{name!r} is not a name for an object')
+        if self._bucket.head(name) is not None:
+            raise ObjectExists(f'Store {self.name} holds {name} already')
+
+    @contextlib.contextmanager
+    def _attempt(self, name: str) -> Iterator[_Attempt]:
+        """Nothing is left of it if the block fails."""
+        attempt = _Attempt(name)
+        try:
+            yield attempt
         except BaseException as ex:
             if attempt.begun:
                 self._undo(attempt, ex)
             raise
-        return self._url(name)
 
     def _take(self, attempt: _Attempt, mark: str, body: Part) -> None:
         """Write an object under a name that nobody has. `ObjectExists`."""
@@ -237,18 +275,20 @@ class S3Store(StoreDriver):
         head = self._bucket.head(attempt.name)
         return head is not None and attempt.token in head['Metadata'].values()
 
-    def _add_parts(self, attempt: _Attempt, parts: Iterator[Part]) -> None:
+    def _add_parts(self, attempt: _Attempt, sends: Iterator[tuple[int, Send]]) -> None:
+        """Make an object of what comes as (bytes, how that part gets to the server)."""
         metadata = {UPLOAD: attempt.token}
         answer = self._bucket.ask('create_multipart_upload', Key=attempt.name, Metadata=metadata)
         attempt.upload = {'Key': attempt.name, 'UploadId': answer['UploadId']}
         on_the_way: collections.deque[concurrent.futures.Future[str]] = collections.deque()
         etags: list[str] = []
         try:
-            for number, part in enumerate(parts, 1):
+            for number, (size, send) in enumerate(sends, 1):
                 if number > MOST_PARTS:
                     raise StoreFull(f'Store {self.name} takes no more than {MOST_PARTS} parts')
-                on_the_way.append(self._pool.submit(self._send, attempt.upload, number, part))
-                while len(on_the_way) >= max(2, ON_THE_WAY // part.size):
+                on_the_way.append(self._pool.submit(send, number, attempt.upload))
+                del send  # or the part would be held until the next one comes
+                while len(on_the_way) >= max(2, ON_THE_WAY // size):
                     etags.append(on_the_way.popleft().result())
             etags += [sending.result() for sending in on_the_way]
         except BaseException:
@@ -259,10 +299,18 @@ class S3Store(StoreDriver):
             raise
         self._complete(attempt, etags)
 
-    def _send(self, upload: Mapping[str, str], number: int, part: Part) -> str:
+    def _send(self, part: Part, number: int, upload: Mapping[str, str]) -> str:
         part.seek(0)
         answer = self._bucket.ask('upload_part', PartNumber=number, Body=part, **upload)
         return str(answer['ETag'])
+
+    def _copy(
+        self, source: Mapping[str, Any], span: str, number: int, upload: Mapping[str, str]
+    ) -> str:
+        answer = self._bucket.ask(
+            'upload_part_copy', PartNumber=number, CopySourceRange=span, **source, **upload
+        )
+        return str(answer['CopyPartResult']['ETag'])
 
     def _complete(self, attempt: _Attempt, etags: list[str]) -> None:
         parts = [{'PartNumber': number, 'ETag': etag} for number, etag in enumerate(etags, 1)]

@@ -62,7 +62,7 @@ class Bucket:
 
     def _server(self) -> str:
         given: str = self._settings['s3_store_host'].strip().rstrip('/')
-        endpoint = given if re.match('https?://', given) else f'http://{given}'
+        endpoint = given if re.match('https?:', given) else f'http://{given}'
         try:
             parts = urlsplit(endpoint)
             host, _ = parts.hostname, parts.port
@@ -85,6 +85,11 @@ class Bucket:
             named = re.fullmatch('[a-z0-9][a-z0-9-]+[a-z0-9]', self.name)
             return 'virtual' if named and self._amazon else 'path'
         return style
+
+    def is_beside(self, other: Bucket) -> bool:
+        """Whether the same user reaches both at the same server."""
+        key = 's3_store_access_key'
+        return self.endpoint == other.endpoint and self._settings[key] == other._settings[key]
 
     def connect(self, needs: str) -> None:
         """Make the client; asks nobody. `needs` is how its library is installed."""
