@@ -144,12 +144,8 @@ class VMwareStore(StoreDriver):
             host, port = parts.hostname, parts.port
         except ValueError:
             host = port = None
-        if (
-            not host
-            or port == 0
-            or not re.fullmatch(r'[\w.:-]+', host, re.A)
-            or parts.netloc != bare
-        ):
+        whole = re.fullmatch(r'[\w.-]+(:\d+)?|\[[\w:.]+\](:\d+)?', bare, re.ASCII)
+        if not whole or not host or port == 0:
             self._wrong('server_host', 'must be HOST or HOST:PORT')
         return host, port or PORT
 
@@ -190,7 +186,8 @@ class VMwareStore(StoreDriver):
             self._wrong('server_password', reason)
         except StoreError as ex:
             if 'certificate' in ex.message:
-                self._wrong('ca_file', 'the certificate of the server is not trusted')
+                option = 'thumbprint' if self._thumbprint else 'ca_file'
+                self._wrong(option, 'the certificate of the server is not trusted')
             LOG.warning('Store %s does not answer yet: %s', self.name, ex)
 
     # --- names

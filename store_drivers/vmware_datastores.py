@@ -96,7 +96,11 @@ class Datastores:
     def rooms(self) -> dict[Datastore, Room]:
         """Of all of them, as things are now."""
         refs = {self.find(datastore)[1]: datastore for datastore in self.which}
-        summaries = self._server.properties(refs, 'summary')
+        try:
+            summaries = self._server.properties(refs, 'summary')
+        except StoreUnavailable:
+            self._found.clear()  # the server may call them otherwise when it is back
+            raise
         return {
             refs[ref]: Room(
                 int(text(found['summary'], 'capacity') or 0),

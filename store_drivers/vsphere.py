@@ -181,8 +181,11 @@ class Vsphere:
             answer.release_conn()
         if _name(root) == 'Fault':
             raise Fault(_fault(root))
-        if operation == 'RetrievePropertiesEx' and not len(root):
-            raise Fault('NotAuthenticated')  # ESX says it like this
+        if operation == 'RetrievePropertiesEx':
+            # A session that has ended is told of each property, or by ESX with nothing at all.
+            missing = root.find('.//{*}missingSet/{*}fault/{*}fault')
+            if missing is not None or not len(root):
+                raise Fault('NotAuthenticated' if missing is None else _kind(missing))
         return root, answer.headers.getlist('set-cookie')
 
     def error(self, fault: str) -> StoreError:
@@ -222,7 +225,7 @@ class Vsphere:
                 return find(info, 'result')
             if state == 'error':
                 fault = find(find(info, 'error'), 'fault')
-                raise self.error('' if fault is None else _local(fault.get(_TYPE, '')))
+                raise self.error('' if fault is None else _kind(fault))
             if time.monotonic() > deadline:
                 raise StoreUnavailable(f'A task of store {self._store} does not come to an end')
             time.sleep(pause)
@@ -408,7 +411,11 @@ def _fault(element: ElementTree.Element) -> str:
     detail = find(element, 'detail')
     if detail is None or not len(detail):
         return text(element, 'faultcode')
-    return _local(detail[0].get(_TYPE, '')) or _name(detail[0]).removesuffix('Fault')
+    return _kind(detail[0]) or _name(detail[0]).removesuffix('Fault')
+
+
+def _kind(element: ElementTree.Element) -> str:
+    return _local(element.get(_TYPE, ''))
 
 
 def find(element: Any, name: str) -> Any:

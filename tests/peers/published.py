@@ -14,6 +14,7 @@ from __future__ import annotations
 import base64
 import contextlib
 import json
+import os
 import subprocess
 from typing import Any
 
@@ -89,11 +90,14 @@ class Published:
 
     def __enter__(self) -> Published:
         python = glance33.home() / 'bin' / 'python'
+        # What requests takes for more than what it was told.
+        bundles = ('REQUESTS_CA_BUNDLE', 'CURL_CA_BUNDLE')
         self._process = subprocess.Popen(
             [python, '-W', 'ignore', '-c', PROGRAM, self._command],
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             text=True,
+            env={name: value for name, value in os.environ.items() if name not in bundles},
         )
         assert self._process.stdin and self._process.stdout
         self._in, self._out = self._process.stdin, self._process.stdout
