@@ -9,8 +9,10 @@ import uuid
 
 import pytest
 
+from glance_lite.model import Location, Wanted
 from glance_lite.store import ObjectExists, ObjectNotFound
 from glance_lite.testing.faults import Source
+from glance_lite.testing.layers import make_image, make_parts
 from glance_lite.testing.stores import pattern
 from tests.backends import databases, vcsim
 from tests.conformance.test_vmware import make_store
@@ -100,3 +102,22 @@ def test_a_type_of_store_need_not_be_a_scheme(both):
             theirs.get(url)
     assert read(ours, url) == b'data'
     ours.delete(ours.parse(url))
+
+
+def test_the_gateway_finds_it_among_several_stores(server, both, tmp_path):
+    """By the name of the store, and by the url alone for an image of Glance's single store."""
+    ours, theirs = both
+    url = theirs.add(str(uuid.uuid4()), b'data', 'vsphere')
+    lines = [f'{name} = {value}' for name, value in options(ours).items() if value not in ('', [])]
+    which = ours.settings['vmware_datastores']
+    lines = [line for line in lines if not line.startswith('vmware_datastores')]
+    gateway = make_parts(
+        tmp_path,
+        '[DEFAULT]\nenabled_backends = ram:memory, dc:vmware\n'
+        '[glance_store]\ndefault_backend = ram\n[ram]\n[dc]\n'
+        + '\n'.join([*lines, *(f'vmware_datastores = {one}' for one in which)]),
+    ).gateway
+    for metadata in ({'store': 'dc'}, {}):
+        image = make_image('one', size=4, locations=(Location(1, url, metadata),))
+        assert b''.join(gateway.open(image, Wanted())) == b'data'
+    gateway.remove(Location(1, url, {'store': 'dc'}))
