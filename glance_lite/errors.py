@@ -164,3 +164,7 @@ class LeftBehind(StoreUnavailable):
 
 class InUse(StoreError, Conflict):
     """The data cannot be deleted: something in the store depends on it."""
+
+
+class StillNeeded(InUse):
+    """Nobody finds the data any more, and it goes when what depends on it has gone: ask again."""

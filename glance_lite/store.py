@@ -25,6 +25,7 @@ from glance_lite.errors import (
     LeftBehind,
     ObjectExists,
     ObjectNotFound,
+    StillNeeded,
     StoreDenied,
     StoreError,
     StoreFull,
@@ -46,6 +47,7 @@ __all__ = [
     'ObjectExists',
     'ObjectNotFound',
     'Source',
+    'StillNeeded',
     'StoreDenied',
     'StoreDriver',
     'StoreError',
@@ -169,7 +171,11 @@ class StoreDriver(abc.ABC):
 
     @abc.abstractmethod
     def delete(self, key: Key) -> None:
-        """Remove it. Raises `ObjectNotFound`, `InUse`, `StoreDenied`."""
+        """Remove it. Raises `ObjectNotFound`, `StoreDenied`, `StoreUnavailable`.
+
+        `InUse`: something depends on it, and it is as it was. `StillNeeded`: something does, but
+        from now on it is found by nobody but by `delete`, which is called until it succeeds.
+        """
 
     # --- optional, for whoever cleans up after a process that has ended
 

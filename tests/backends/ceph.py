@@ -5,7 +5,7 @@ The shared cluster is started by whoever asks first; each test has a pool and us
 
     cluster = ceph.cluster()
     with cluster.pool() as pool:
-        conf = cluster.client(directory, 'glance', osd=f'profile rbd pool={pool}')
+        client = cluster.client(directory, pool)
 
 `Alone` is a cluster that a test may freeze, stop and start again. There is no manager: nothing that
 an image service asks for comes from it, but the statistics of the cluster as a whole.
@@ -119,6 +119,20 @@ def cluster() -> Cluster:
 
 
 @dataclasses.dataclass(frozen=True)
+class Client:
+    """A user of a cluster, and the files by which it finds its way there."""
+
+    user: str
+    path: pathlib.Path
+    keyring: pathlib.Path
+
+    @property
+    def conf(self) -> str:
+        """Path of its ``ceph.conf``."""
+        return str(self.path)
+
+
+@dataclasses.dataclass(frozen=True)
 class Cluster:
     """A cluster that runs."""
 
@@ -162,21 +176,26 @@ class Cluster:
         yield name
         self.command('osd pool delete', pool=name, pool2=name, yes_i_really_really_mean_it=True)
 
-    def client(
-        self, directory: pathlib.Path, user: str, mon: str = 'profile rbd', **caps: str
-    ) -> str:
-        """A ``ceph.conf`` for a user with these capabilities, whose key lies beside it.
-
-        It is the user's path into the cluster: everything that a client needs.
-        """
+    def client(self, directory: pathlib.Path, pool: str) -> Client:
+        """A new user who may do in a pool what an image service does, and nothing elsewhere."""
+        user = f'test{uuid.uuid4().hex[:12]}'
         directory.mkdir(parents=True, exist_ok=True)
-        self.user(user, directory / f'ceph.client.{user}.keyring', mon=mon, **caps)
-        conf = directory / 'ceph.conf'
-        conf.write_text(
+        client = Client(user, directory / 'ceph.conf', directory / f'ceph.client.{user}.keyring')
+        self.allow(client, pool)
+        client.path.write_text(
             f'[global]\nfsid = {self.fsid}\n{self._monitors()}\n'
             f'keyring = {directory}/ceph.$name.keyring\nlog file = {directory}/client.log\n'
         )
-        return str(conf)
+        return client
+
+    def allow(self, client: Client, *pools: str, profile: str = 'profile rbd') -> None:
+        """Give a client these pools, and no others; a new key, if it had none."""
+        osd = ', '.join(f'{profile} pool={pool}' for pool in pools)
+        self.user(client.user, client.keyring, mon='profile rbd', osd=osd)
+
+    def revoke(self, client: Client) -> None:
+        """There is no such user any more."""
+        self.command('auth del', entity=f'client.{client.user}')
 
     def user(self, user: str, keyring: pathlib.Path, **caps: str) -> None:
         """Give ``client.USER`` exactly these capabilities, and write its key."""
