@@ -3,11 +3,9 @@
 
 from __future__ import annotations
 
-import uuid
-
 import pytest
 
-from glance_lite.testing.stores import StoreConformance, pattern
+from glance_lite.testing.stores import StoreConformance
 from store_drivers.rbd import RbdStore
 from tests.backends import ceph
 from tests.conformance import green
