@@ -42,12 +42,10 @@ _STALE = (errno.EACCES, errno.EPERM, errno.ESHUTDOWN, errno.ENOTCONN, errno.ETIM
 #: The user may not do this.
 DENIED = (errno.EACCES, errno.EPERM)
 _FULL = (errno.ENOSPC, errno.EDQUOT)
-#: Flags of a pool that takes no data.
-_FULL_FLAGS = frozenset(('full', 'full_quota'))
 
 
 class Failed(Exception):
-    """What was asked for asynchronously, or of a monitor, has failed."""
+    """What was asked of a monitor, or of librbd's own threads, has failed."""
 
     def __init__(self, number: int) -> None:
         super().__init__(os.strerror(number))
@@ -159,14 +157,15 @@ class Cluster:
         except rados.Error as ex:
             self._wrong('rbd_store_ceph_conf', f'{self._conf or "ceph.conf"} is of no use ({ex})')
         self._limit(handle)
-        user = f'client.{self._user or "admin"}'
         try:
             handle.connect()
             self.fsid = str(handle.get_fsid())
-        except rados.PermissionDeniedError:
-            self._wrong('rbd_store_user', f'the cluster refuses the key of {user}')
-        except rados.ObjectNotFound:
-            self._wrong('rbd_store_user', f'there is no keyring for {user}, or no such user')
+        except (rados.PermissionDeniedError, rados.ObjectNotFound):
+            self._wrong(
+                'rbd_store_user',
+                f'the cluster refuses client.{self._user or "admin"}: there is no such user, or '
+                'the keyring that ceph.conf names is missing or has another key',
+            )
         except rados.Error as ex:
             raise StoreUnavailable(f'Store {self._store} cannot be reached') from ex
         return handle
@@ -199,19 +198,14 @@ class Cluster:
             return StoreUnavailable(f'Store {self._store} does not answer')
         return StoreUnavailable(f'Store {self._store} failed ({type(ex).__name__})')
 
-    # --- what monitors know
-
-    def is_full(self, link: Link, pool: str) -> bool:
-        """Whether a pool takes no data: writes to it are not refused, they wait for room."""
-        for found in self._ask(link, 'osd pool ls', detail='detail') or ():
-            if found['pool_name'] == pool:
-                return bool(_FULL_FLAGS & set(found['flags_names'].split(',')))
-        return False
-
     def room(self, link: Link, pool: str) -> tuple[int, int] | None:
         """(bytes that a pool could hold in all, bytes that it still takes); None: nobody knows."""
-        found = self._ask(link, 'df', detail='detail')
-        for one in found['pools'] if found else ():
+        command = {'prefix': 'df', 'detail': 'detail', 'format': 'json'}
+        code, out, _ = link.handle.mon_command(json.dumps(command), b'')
+        if -code == errno.ETIMEDOUT:
+            raise Failed(errno.ETIMEDOUT)
+        # Without a manager there are no figures, and somebody may not be let ask.
+        for one in json.loads(out)['pools'] if code == 0 else ():
             if one['name'] == pool:
                 told = one['stats']
                 used, free = int(told['stored']), int(told['max_avail'])
@@ -219,12 +213,3 @@ class Cluster:
                     free = max(0, min(free, quota - used))
                 return used + free, free
         return None
-
-    @staticmethod
-    def _ask(link: Link, prefix: str, **arguments: str) -> Any:
-        command = {'prefix': prefix, 'format': 'json', **arguments}
-        code, out, _ = link.handle.mon_command(json.dumps(command), b'')
-        if -code == errno.ETIMEDOUT:
-            raise Failed(errno.ETIMEDOUT)
-        # It may be one that the user may not ask.
-        return json.loads(out) if code == 0 else None

@@ -13,6 +13,7 @@ import dataclasses
 import errno
 import functools
 import re
+import uuid
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NoReturn
 from urllib.parse import quote, unquote
@@ -32,7 +33,6 @@ from glance_lite.store import (
     StoreDenied,
     StoreDriver,
     StoreError,
-    StoreFull,
 )
 from store_drivers.ceph import DENIED, Cluster, Link
 from store_drivers.rbd_pieces import Pieces, Reading, read_piece
@@ -148,6 +148,19 @@ class RbdStore(StoreDriver):
             self.check()
         except StoreDenied:
             self._wrong('rbd_store_user', f'the user may not read pool {self._pool}')
+        with contextlib.suppress(StoreError):  # there is no need for it where nothing is written
+            self._have_trash()
+
+    def _have_trash(self) -> None:
+        """librbd removes a device by way of its trash, and makes that by the first removal of all:
+        for which a pool that has been filled before would have no room."""
+        with self._asking() as (_, pool):
+            try:
+                pool.stat('rbd_trash')
+            except self._cluster.nothing:
+                name = str(uuid.uuid4())
+                self._ops.create(pool, name, 0, self._order, old_format=False)
+                self._ops.remove(pool, name)
 
     # --- names
 
@@ -184,6 +197,8 @@ class RbdStore(StoreDriver):
         link = self._cluster.link()
         try:
             with link.handle.open_ioctx(self._pool) as pool:
+                # In a full pool writes would not be refused but wait, and so would removals.
+                pool.set_osdmap_full_try()
                 yield link, pool
         except self._cluster.errors as ex:
             raise self._cluster.told(ex, link) from ex
@@ -210,9 +225,6 @@ class RbdStore(StoreDriver):
         """The features of a new device, where one can be made."""
         if not _is_name(name):
             raise StoreError(f'{name!r} is not a name for a device')
-        # A write to a full pool is not refused: it waits for room.
-        if self._cluster.is_full(link, self._pool):
-            raise StoreFull(f'Store {self.name} is full')
         features = int(link.handle.conf_get('rbd_default_features') or 0)
         return features or int(self._rbd.RBD_FEATURE_LAYERING)
 
@@ -234,9 +246,6 @@ class RbdStore(StoreDriver):
             yield
         except BaseException as ex:
             self._undo(link, pool, name, ex)
-            timeout = isinstance(ex, self._cluster.errors) and ex.errno == errno.ETIMEDOUT
-            if timeout and self._cluster.is_full(link, self._pool):
-                raise StoreFull(f'Store {self.name} is full') from ex
             raise
 
     def _left(self, link: Link) -> LeftBehind:

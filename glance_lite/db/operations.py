@@ -19,12 +19,13 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from glance_lite import model
 from glance_lite.context import RequestContext
 from glance_lite.db import images as image_rows
 from glance_lite.db import riders, rows, sealing, tables, usage
 from glance_lite.db.clock import db_now
 from glance_lite.errors import Conflict, Gone, ImageNotFound, Invalid
-from glance_lite.model import FAILED_UPLOAD, RUNNING, Image, Location, Operation, Stored
+from glance_lite.model import FAILED_UPLOAD, Image, Location, Operation, Stored
 from glance_lite.notify.events import CLAIMED, FAILED
 from glance_lite.process import Process
 
@@ -36,6 +37,7 @@ images = tables.images.c
 operations = tables.operations.c
 failures = tables.failures.c
 
+RUNNING = model.RUNNING
 #: The kind of an operation that tells stores who may read what they hold.
 GRANT = 'grant'
 

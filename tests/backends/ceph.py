@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""A real Ceph with cephx: one monitor and one OSD for a test run, or for a test alone.
+"""A real Ceph with cephx: a monitor, a manager and an OSD, for a test run, or for a test alone.
 
 The shared cluster is started by whoever asks first; each test has a pool and users of its own::
 
@@ -7,8 +7,7 @@ The shared cluster is started by whoever asks first; each test has a pool and us
     with cluster.pool() as pool:
         client = cluster.client(directory, pool)
 
-`Alone` is a cluster that a test may freeze, stop and start again. There is no manager: nothing that
-an image service asks for comes from it, but the statistics of the cluster as a whole.
+`Alone` is a cluster that a test may freeze, stop and start again.
 """
 
 from __future__ import annotations
@@ -37,8 +36,6 @@ from tests.sizes import full
 OBJECTS = full('memstore', 'bluestore')
 #: seconds that a start may take: six when nothing else runs, and much more on a busy machine
 STARTING = 300
-#: seconds for which a client is believed that has shown its key; the usual value
-TICKET = 3600
 
 SETTINGS = """
 [global]
@@ -57,6 +54,8 @@ log file = {own}/log/$name.log
 pid file = {own}/run/$name.pid
 crash dir = {own}/log
 osd crush chooseleaf type = 0
+# One that has no peers, and was frozen for longer than some of this, would not serve again.
+osd heartbeat grace = 600
 osd pool default size = 1
 osd pool default min size = 1
 osd pool default pg num = 4
@@ -73,9 +72,13 @@ mon max pg per osd = 5000
 # What is decided by one alone need not be waited for.
 paxos propose interval = 0.05
 paxos min wait = 0.02
-# How long a client is believed that has shown its key.
-auth mon ticket ttl = {ticket}
-auth service ticket ttl = {ticket}
+# How full pools are is told every second. Its modules, of which that needs none, take a minute.
+[mgr]
+mgr data = {own}/mgr
+mgr initial modules =
+mgr module path = {own}/mgr
+mgr tick period = 1
+mgr stats period = 1
 [osd]
 osd data = {own}/osd
 osd objectstore = {objects}
@@ -88,6 +91,8 @@ osd max object namespace len = 64
 # What is in memory is written down when it is stopped, and not when it is stopped fast.
 osd fast shutdown = false
 osd mon shutdown timeout = 0.5
+# How long a client that is gone keeps what it had opened.
+osd client watch timeout = 5
 osd mon report interval = 1
 osd op num shards = 2
 """
@@ -95,8 +100,8 @@ osd op num shards = 2
 
 def missing() -> str | None:
     """Why there can be no cluster, None when there can be one."""
-    if not all(find(program) for program in ('ceph-mon', 'ceph-osd', 'ceph-authtool')):
-        return 'Ceph is not installed (apt-get install ceph-mon ceph-osd ceph-common)'
+    if not all(find(program) for program in ('ceph-mon', 'ceph-osd', 'ceph-mgr', 'ceph-authtool')):
+        return 'Ceph is not installed (apt-get install ceph-mon ceph-osd ceph-mgr ceph-common)'
     if not all(importlib.util.find_spec(name) for name in ('rados', 'rbd')):
         return 'the bindings of Ceph are not those of this Python (apt-get install python3-rbd)'
     return None
@@ -202,7 +207,7 @@ class Cluster:
         entity = f'client.{user}'
         granted = [word for pair in caps.items() for word in pair]
         with self.connected() as connection:
-            _command(connection, 'auth get-or-create', entity=entity, caps=granted)
+            _command(connection, 'auth get-or-create', entity=entity)
             _command(connection, 'auth caps', entity=entity, caps=granted)
             keyring.write_text(_command(connection, 'auth get', entity=entity))
 
@@ -214,19 +219,15 @@ class Cluster:
 class Alone:
     """A cluster of a test's own, whose daemons ``mon`` and ``osd`` it may freeze and stop."""
 
-    def __init__(self, ticket: int = TICKET) -> None:
-        """`ticket`: seconds for which a client is believed that has shown its key."""
-        self._ticket = ticket
-
     def __enter__(self) -> Alone:
         require()
         self._base = pathlib.Path(tempfile.mkdtemp(prefix='glance-lite-ceph-'))
         (self._base / 'owner').write_text(str(os.getpid()))
-        self.cluster = _start(self._base, self._ticket)
+        self.cluster = _start(self._base)
         return self
 
     def __exit__(self, *error: object) -> None:
-        for daemon in ('osd', 'mon'):
+        for daemon in ('mgr', 'osd', 'mon'):
             with contextlib.suppress(ProcessLookupError, FileNotFoundError):
                 self.thaw(daemon)
             self.stop(daemon)
@@ -256,7 +257,7 @@ class Alone:
 # --- servers
 
 #: names of daemons in files
-_NAMES = {'mon': 'mon.a', 'osd': 'osd.0'}
+_NAMES = {'mon': 'mon.a', 'osd': 'osd.0', 'mgr': 'mgr.x'}
 
 
 def find(program: str) -> str | None:
@@ -280,16 +281,14 @@ def _command(connection: Any, prefix: str, **arguments: Any) -> str:
     return bytes(out).decode()
 
 
-def _start(base: pathlib.Path, ticket: int = TICKET) -> Cluster:
+def _start(base: pathlib.Path) -> Cluster:
     """Make a cluster below `base` and start it."""
     own = base / 'ceph'
-    for part in ('mon', 'osd', 'run', 'log'):
+    for part in ('mon', 'osd', 'mgr', 'run', 'log'):
         (own / part).mkdir(parents=True)
     made = Cluster(own, str(uuid.uuid4()))
     port = databases.free_port()
-    made.conf.write_text(
-        SETTINGS.format(own=own, fsid=made.fsid, port=port, objects=OBJECTS, ticket=ticket)
-    )
+    made.conf.write_text(SETTINGS.format(own=own, fsid=made.fsid, port=port, objects=OBJECTS))
     key, admin, monitors = own / 'mon.keyring', own / 'client.admin.keyring', own / 'monmap'
     run('ceph-authtool', '-C', str(key), '--gen-key', '-n', 'mon.', '--cap', 'mon', 'allow *')
     run(
@@ -315,6 +314,7 @@ def _start(base: pathlib.Path, ticket: int = TICKET) -> Cluster:
         _command(connection, 'osd new', uuid=own_id, id=0)
     run('ceph-osd', '-c', str(made.conf), '-i', '0', '--mkfs', '--osd-uuid', own_id)
     _start_osd(base, made)
+    _start_mgr(base, made)
     return made
 
 
@@ -341,6 +341,19 @@ def _start_osd(base: pathlib.Path, made: Cluster) -> None:
         assert told['up'] and told['up_from'] > began
 
     databases.watch(base, 'ceph-osd', signal.SIGTERM, command, ready, None, STARTING)
+
+
+def _start_mgr(base: pathlib.Path, made: Cluster) -> None:
+    caps = ['mon', 'allow profile mgr', 'osd', 'allow *']
+    with made.connected() as connection:
+        keyring = _command(connection, 'auth get-or-create', entity='mgr.x', caps=caps)
+    (made.directory / 'mgr.x.keyring').write_text(keyring)
+    command = [find('ceph-mgr') or 'ceph-mgr', '-c', str(made.conf), '-i', 'x', '-f']
+
+    def ready(_: dict[str, Any]) -> None:
+        assert json.loads(made.command('df', format='json'))['stats']['total_bytes']
+
+    databases.watch(base, 'ceph-mgr', signal.SIGTERM, command, ready, None, STARTING)
 
 
 #: what starts them
