@@ -72,6 +72,8 @@ class Link:
     def __init__(self, handle: Any) -> None:
         #: a connected ``rados.Rados``
         self.handle = handle
+        #: seconds after which librados gives up an operation
+        self.patience = float(handle.conf_get('rados_osd_op_timeout'))
         self._until = time.monotonic() + LIFETIME
         self.retired = False
 
@@ -92,6 +94,7 @@ class Cluster:
         self._seconds = seconds
         self._mutex = _Mutex()
         self._link: Link | None = None
+        self._parked: list[tuple[Link, Any, Any]] = []
         self._attempts = 0
         self._failure = ''
         #: id of the cluster; None before anybody knows it
@@ -127,6 +130,7 @@ class Cluster:
                 # It has failed while we waited for our turn; each would wait once more.
                 raise StoreUnavailable(self._failure)
             self._attempts += 1
+            self._parked = [one for one in self._parked if one[1].empty()]
             try:
                 self._link = Link(self._connect())
             except (BadStoreConfiguration, StoreError) as ex:
@@ -140,6 +144,13 @@ class Cluster:
                 raise
             self._failure = ''
             return self._link
+
+    def park(self, link: Link, told: Any, kept: Any) -> None:
+        """Keep something that librados may still use until something is put into the queue `told`;
+        what it keeps may go then, but not in a thread of librados, which would wait for itself."""
+        link.retired = True
+        with self._mutex:
+            self._parked.append((link, told, kept))
 
     def connect(self) -> None:
         """For the start. `BadStoreConfiguration`: it will never succeed. `StoreUnavailable`."""
@@ -182,6 +193,10 @@ class Cluster:
         raise BadStoreConfiguration(f'[{self._store}] {option}: {reason}')
 
     # --- what goes wrong
+
+    def is_silence(self, ex: object) -> bool:
+        """Whether an error says that the cluster has not answered."""
+        return isinstance(ex, self.errors) and getattr(ex, 'errno', None) == errno.ETIMEDOUT
 
     def told(self, ex: Exception, link: Link) -> StoreError:
         """An error of the libraries in our words; a connection that it says is bad is dropped."""

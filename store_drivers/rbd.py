@@ -35,7 +35,7 @@ from glance_lite.store import (
     StoreError,
 )
 from store_drivers.ceph import DENIED, Cluster, Link
-from store_drivers.rbd_pieces import Pieces, Reading, read_piece
+from store_drivers.rbd_device import Device, Reading, read_piece
 
 #: The snapshot that Nova and Cinder clone.
 SNAPSHOT = 'snap'
@@ -216,9 +216,9 @@ class RbdStore(StoreDriver):
                 options = {'old_format': False, 'features': features}
                 self._ops.create(pool, name, size or 0, self._order, **options)
 
-            with self._making(link, pool, name, create), self._rbd.Image(pool, name) as image:
-                self._fill(image, source, size)
-                _seal(image)
+            with self._making(link, pool, name, create), self._open(link, pool, name) as device:
+                self._fill(device, source, size)
+                _seal(device.image)
         return self._url(name)
 
     def _prepare(self, link: Link, name: str) -> int:
@@ -238,13 +238,15 @@ class RbdStore(StoreDriver):
         except self._rbd.ImageExists as ex:
             raise ObjectExists(f'Store {self.name} holds {name} already') from ex
         except self._cluster.errors as ex:
-            if getattr(ex, 'errno', None) == errno.ETIMEDOUT:
+            if self._cluster.is_silence(ex):
                 # Nobody knows whether what now has the name, if anything has, is ours.
                 raise self._left(link) from ex
             raise
         try:
             yield
         except BaseException as ex:
+            if self._cluster.is_silence(ex):
+                raise self._left(link) from ex
             self._undo(link, pool, name, ex)
             raise
 
@@ -255,34 +257,35 @@ class RbdStore(StoreDriver):
     def _undo(self, link: Link, pool: Any, name: str, ex: BaseException) -> None:
         """Remove what a failed upload has left. `LeftBehind`, when the cluster does not let us."""
         try:
-            self._remove(pool, Key(self._pool, name, SNAPSHOT))
+            self._remove(link, pool, Key(self._pool, name, SNAPSHOT))
         except ObjectNotFound:
             pass
         except (StoreError, *self._cluster.errors) as second:
             if isinstance(ex, Exception):
                 raise self._left(link) from second
 
-    def _fill(self, image: Any, source: Source, size: int | None) -> None:
+    def _fill(self, device: Device, source: Source, size: int | None) -> None:
         """Write all of a source to a device."""
+        device.depth = ON_THE_WAY // self._piece
         written = room = 0
         whole = True
-        with Pieces(ON_THE_WAY // self._piece) as pieces:
-            while whole and (size is None or written < size):
-                wanted = self._piece if size is None else min(self._piece, size - written)
-                piece = read_piece(source, wanted)
-                whole = len(piece) == wanted  # or that was the end
-                if size is None and written + len(piece) > room:
-                    # Each time twice as large: it is a change of the device, for which all waits.
-                    room += min(max(room, 8 * self._object_size), GROWTH)
-                    image.resize(room)
-                for start, run in self._runs(piece):
-                    pieces.write(image, run, written + start)
-                written += len(piece)
+        while whole and (size is None or written < size):
+            wanted = self._piece if size is None else min(self._piece, size - written)
+            piece = read_piece(source, wanted)
+            whole = len(piece) == wanted  # or that was the end
+            if size is None and written + len(piece) > room:
+                # Each time twice as large: it is a change of the device, for which all waits.
+                room += min(max(room, 8 * self._object_size), GROWTH)
+                device.image.resize(room)
+            for start, run in self._runs(piece):
+                device.write(run, written + start)
+            written += len(piece)
+        device.join()
         if size is None:
-            image.resize(written)
+            device.image.resize(written)
         elif written < size:
             raise StoreError(f'{size} bytes were promised and {written} came')
-        image.flush()
+        device.image.flush()
 
     def _runs(self, piece: bytes) -> Iterator[tuple[int, bytes]]:
         """(start, bytes) of what is to be written of a piece: without its zeros, if we are thin."""
@@ -309,64 +312,64 @@ class RbdStore(StoreDriver):
         with self._asking() as (link, pool):
             try:
                 theirs = link.handle.open_ioctx(key.pool)
-                image = self._image(theirs, key)
+                device = self._read(link, theirs, key)
             except self._cluster.errors as ex:
                 if getattr(ex, 'errno', None) in DENIED:
                     return None  # our user may not read there; theirs may
                 raise
-            with theirs, image:
+            with theirs, device:
                 features = self._prepare(link, name)
-                copy = functools.partial(image.copy, pool, name, features, self._order)
-                with self._making(link, pool, name, copy), self._rbd.Image(pool, name) as made:
-                    _seal(made)
+                copy = functools.partial(device.image.copy, pool, name, features, self._order)
+                with self._making(link, pool, name, copy), self._open(link, pool, name) as made:
+                    _seal(made.image)
         return self._url(name)
 
     # --- out
 
-    def _image(self, pool: Any, key: Key) -> Any:
-        """An open device. `ObjectNotFound`."""
+    def _open(self, link: Link, pool: Any, name: str, **options: Any) -> Device:
+        return Device(self._cluster, link, self._rbd.Image(pool, name, **options))
+
+    def _read(self, link: Link, pool: Any, key: Key) -> Device:
+        """A device that is only read. `ObjectNotFound`."""
         try:
-            return self._rbd.Image(pool, key.image, snapshot=key.snapshot, read_only=True)
+            return self._open(link, pool, key.image, snapshot=key.snapshot, read_only=True)
         except self._rbd.ImageNotFound as ex:
             raise self._missing() from ex
 
     def get(self, key: Key, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
-        link = self._cluster.link()
-        try:
-            pool = link.handle.open_ioctx(self._pool)
-            image = self._image(pool, key)
-            size = image.size()
-        except self._cluster.errors as ex:
-            raise self._cluster.told(ex, link) from ex
+        with self._asking() as (link, pool):
+            device = self._read(link, pool, key)
+            size = device.image.size()
         end = size if length is None else min(size, offset + length)
-        return Reading(self._cluster, link, (image, pool), range(offset, end, self._piece), end)
+        return Reading(self._cluster, link, device, range(offset, end, self._piece), end)
 
     def size(self, key: Key) -> int:
-        with self._asking() as (_, pool), self._image(pool, key) as image:
-            return int(image.size())
+        with self._asking() as (link, pool), self._read(link, pool, key) as device:
+            return int(device.image.size())
 
     def list(self) -> Iterator[tuple[str, int, float]]:
         """All devices of the pool: those that are being written, or never were finished, too."""
-        with self._asking() as (_, pool):
+        with self._asking() as (link, pool):
             for name in self._ops.list(pool):
                 with contextlib.suppress(ObjectNotFound):
-                    with self._image(pool, Key(self._pool, name, None)) as image:
+                    with self._read(link, pool, Key(self._pool, name, None)) as device:
+                        image = device.image
                         found = image.size(), image.create_timestamp().timestamp()
                     yield self._url(name), *found
 
     # --- away
 
     def delete(self, key: Key) -> None:
-        with self._asking() as (_, pool):
-            self._remove(pool, key)
+        with self._asking() as (link, pool):
+            self._remove(link, pool, key)
 
-    def _remove(self, pool: Any, key: Key) -> None:
+    def _remove(self, link: Link, pool: Any, key: Key) -> None:
         """Remove a device with its snapshot. `InUse`: it is as before. `StillNeeded`: it is in the
         trash, because of a clone that does not need its snapshot to be protected, or of a
         snapshot that others made."""
         snapshot = key.snapshot or SNAPSHOT
         try:
-            self._free(pool, key.image, snapshot)
+            self._free(link, pool, key.image, snapshot)
         except self._rbd.ImageNotFound:
             self._empty_trash(pool, key.image)
             return
@@ -377,8 +380,8 @@ class RbdStore(StoreDriver):
         except self._rbd.ImageBusy as ex:
             # Somebody has opened it just now. Without its snapshot it could be neither read nor
             # cloned by those who are told that it stays.
-            with self._rbd.Image(pool, key.image) as image:
-                _seal(image, snapshot)
+            with self._open(link, pool, key.image) as device:
+                _seal(device.image, snapshot)
             raise self._in_use() from ex
         except self._rbd.ImageHasSnapshots:
             self._ops.trash_move(pool, key.image)
@@ -387,20 +390,20 @@ class RbdStore(StoreDriver):
     def _in_use(self) -> InUse:
         return InUse(f'The data is in use in store {self.name}')
 
-    def _free(self, pool: Any, name: str, snapshot: str) -> None:
+    def _free(self, link: Link, pool: Any, name: str, snapshot: str) -> None:
         """Take the snapshot off a device that nobody uses. `InUse`."""
         rbd = self._rbd
-        with rbd.Image(pool, name, read_only=True) as image:
+        with self._open(link, pool, name, read_only=True) as device:
             # We do not watch what we only read: it is others that write, or have crashed shortly.
-            if any(image.watchers_list()):
+            if any(device.image.watchers_list()):
                 raise self._in_use()
-            if snapshot not in [found['name'] for found in image.list_snaps()]:
+            if snapshot not in [found['name'] for found in device.image.list_snaps()]:
                 return
-        with rbd.Image(pool, name) as image:
+        with self._open(link, pool, name) as device:
             try:
                 with contextlib.suppress(rbd.InvalidArgument):  # it is not protected
-                    image.unprotect_snap(snapshot)
-                image.remove_snap(snapshot)
+                    device.image.unprotect_snap(snapshot)
+                device.image.remove_snap(snapshot)
             except rbd.ImageBusy as ex:
                 raise self._in_use() from ex
 

@@ -92,7 +92,7 @@ osd max object namespace len = 64
 osd fast shutdown = false
 osd mon shutdown timeout = 0.5
 # How long a client that is gone keeps what it had opened.
-osd client watch timeout = 5
+osd client watch timeout = 3
 osd mon report interval = 1
 osd op num shards = 2
 """

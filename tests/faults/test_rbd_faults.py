@@ -27,6 +27,7 @@ from glance_lite.testing.stores import pattern
 from store_drivers import ceph as ceph_driver
 from tests.backends import ceph
 from tests.conformance.test_rbd import make_store
+from tests.sizes import full
 
 pytestmark = pytest.mark.peer
 
@@ -116,7 +117,7 @@ def within(seconds):
 
 
 @pytest.mark.usefixtures('nothing_left')
-@pytest.mark.parametrize('sized', [True, False])
+@pytest.mark.parametrize('sized', full([False], [True, False]))
 def test_an_osd_that_hangs_in_an_upload(own, driver, sized):
     name = str(uuid.uuid4())
     try:
@@ -151,7 +152,7 @@ def test_an_osd_that_hangs_in_a_download(own, driver):
         with within(60), pytest.raises(StoreUnavailable):
             list(chunks)
         chunks.close()
-        for ask in (driver.get, driver.size, driver.delete):
+        for ask in full((driver.get,), (driver.get, driver.size, driver.delete)):
             with within(30), pytest.raises(StoreUnavailable):
                 ask(key)
     finally:
@@ -232,7 +233,8 @@ def test_a_pool_whose_quota_is_used_up(own, pool, driver):
             break
         assert time.monotonic() < deadline
         time.sleep(0.5)
-    assert driver.room() == (SIZE, 0)
+    size, free = driver.room()
+    assert SIZE <= size < SIZE + MIB and free == 0
     assert [found for found, _, _ in driver.list()] == [url]
     assert read(driver, url) == pattern(SIZE)
     driver.delete(driver.parse(url))
@@ -307,9 +309,8 @@ def test_a_user_who_may_only_read(own, client, pool, driver):
 def test_a_client_that_was_shut_out_comes_back(own, driver):
     """By another who took its lock, or by an operator."""
     url = driver.add(str(uuid.uuid4()), Source(b'data'), 4)
-    address = driver._cluster._link.handle.get_addrs().split('/')[0].split(':', 1)[1]
-    nonce = driver._cluster._link.handle.get_addrs().rpartition('/')[2]
-    own.cluster.command('osd blocklist', blocklistop='add', addr=f'{address}/{nonce}')
+    address = driver._cluster._link.handle.get_addrs()
+    own.cluster.command('osd blocklist', blocklistop='add', addr=address)
     deadline = time.monotonic() + 30
     while True:
         with contextlib.suppress(StoreUnavailable):
@@ -401,8 +402,8 @@ def test_a_process_that_wakes_up_when_it_was_swept(client, pool, driver):
     [
         ({'rbd_store_pool': 'nowhere'}, r'\[rbd\] rbd_store_pool: there is no pool nowhere'),
         ({'rbd_store_pool': '.mgr'}, r'\[rbd\] rbd_store_(user|pool): '),
-        ({'rbd_store_user': 'nobody'}, r'\[rbd\] rbd_store_user: the cluster refuses client.nobody'),
-        ({'rbd_store_user': None}, r'\[rbd\] rbd_store_user: the cluster refuses client.admin'),
+        ({'rbd_store_user': 'nobody'}, r'\[rbd\] rbd_store_user: .* refuses client.nobody'),
+        ({'rbd_store_user': None}, r'\[rbd\] rbd_store_user: .* refuses client.admin'),
         ({'rbd_store_ceph_conf': '/nowhere.conf'}, r'\[rbd\] rbd_store_ceph_conf: /nowhere.conf'),
         ({'rbd_store_chunk_size': 64}, r'\[rbd\] rbd_store_chunk_size: .* at most 32 MiB'),
     ],
@@ -415,7 +416,7 @@ def test_what_is_wrong_is_told_at_start(client, pool, settings, sentence):
 def test_a_key_that_is_wrong_is_told_at_start(own, client, pool):
     key = client.keyring.read_text().split()[3]
     client.keyring.write_text(client.keyring.read_text().replace(key, key[:8] + 'A' * 30 + '=='))
-    with pytest.raises(BadStoreConfiguration, match='the keyring that ceph.conf names is missing or has') as error:
+    with pytest.raises(BadStoreConfiguration, match='is missing or has another key') as error:
         make_store(client, pool, rados_connect_timeout=5)
     assert key[:8] not in str(error.value)
 
