@@ -20,7 +20,7 @@ from store_drivers.ceph import Cluster, Failed, Link
 
 #: Calls of a device that are on their way at a time, at first; and reads, at most: who takes what
 #: comes slower than it comes has no use for more.
-FIRST, MOST = 2, 6
+FIRST, MOST = 1, 6
 
 
 class Device:
@@ -123,20 +123,25 @@ class Reading(Iterator[bytes]):
         self._end = end
 
     def __next__(self) -> bytes:
-        device = self._device
         try:
-            while len(device) < device.depth and device.image is not None:
-                start = next(self._starts, None)
-                if start is None:
-                    break
-                device.read(start, min(self._step, self._end - start))
-            if device:
-                return device.next_read()
+            self._read_ahead()
+            if self._device:
+                chunk = self._device.next_read()
+                self._read_ahead()
+                return chunk
         except self._cluster.errors as ex:
             self.close(patient=not self._cluster.is_silence(ex))
             raise self._cluster.told(ex, self._link) from ex
         self.close()
         raise StopIteration
+
+    def _read_ahead(self) -> None:
+        device = self._device
+        while device.image is not None and len(device) < device.depth:
+            start = next(self._starts, None)
+            if start is None:
+                return
+            device.read(start, min(self._step, self._end - start))
 
     def close(self, patient: bool = True) -> None:
         with contextlib.suppress(Failed):
