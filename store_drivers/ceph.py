@@ -159,20 +159,20 @@ class Cluster:
     def _connect(self) -> Any:
         rados = self._rados
         if self._conf and not os.access(self._conf, os.R_OK):
-            self._wrong('rbd_store_ceph_conf', f'{self._conf} cannot be read')
+            self.wrong('rbd_store_ceph_conf', f'{self._conf} cannot be read')
         try:
             # The cache is for disks: what comes and goes in one stream is only copied once more.
             handle = rados.Rados(
                 conffile=self._conf, rados_id=self._user, conf={'rbd_cache': 'false'}
             )
         except rados.Error as ex:
-            self._wrong('rbd_store_ceph_conf', f'{self._conf or "ceph.conf"} is of no use ({ex})')
+            self.wrong('rbd_store_ceph_conf', f'{self._conf or "ceph.conf"} is of no use ({ex})')
         self._limit(handle)
         try:
             handle.connect()
             self.fsid = str(handle.get_fsid())
         except (rados.PermissionDeniedError, rados.ObjectNotFound):
-            self._wrong(
+            self.wrong(
                 'rbd_store_user',
                 f'the cluster refuses client.{self._user or "admin"}: there is no such user, or '
                 'the keyring that ceph.conf names is missing or has another key',
@@ -189,7 +189,8 @@ class Cluster:
             elif float(handle.conf_get(name) or 0) == float(unset):
                 handle.conf_set(name, str(PATIENCE))
 
-    def _wrong(self, option: str, reason: str) -> NoReturn:
+    def wrong(self, option: str, reason: str) -> NoReturn:
+        """What only an operator can put right."""
         raise BadStoreConfiguration(f'[{self._store}] {option}: {reason}')
 
     # --- what goes wrong

@@ -15,13 +15,12 @@ import functools
 import re
 import uuid
 from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NoReturn
+from typing import Any
 from urllib.parse import quote, unquote
 
 from oslo_config import cfg
 
 from glance_lite.store import (
-    BadStoreConfiguration,
     BadStoreUri,
     Cap,
     InUse,
@@ -123,14 +122,11 @@ class RbdStore(StoreDriver):
 
     # --- start
 
-    def _wrong(self, option: str, reason: str) -> NoReturn:
-        raise BadStoreConfiguration(f'[{self.name}] {option}: {reason}')
-
     def start(self) -> None:
         if self._order not in ORDERS:
-            self._wrong('rbd_store_chunk_size', 'objects of a device have at most 32 MiB')
+            self._cluster.wrong('rbd_store_chunk_size', 'objects of a device have at most 32 MiB')
         if not _is_name(self._pool):
-            self._wrong('rbd_store_pool', f'{self._pool!r} is not a name of a pool')
+            self._cluster.wrong('rbd_store_pool', f'{self._pool!r} is not a name of a pool')
         self._cluster.load(self.needs)
         import rbd
 
@@ -142,12 +138,12 @@ class RbdStore(StoreDriver):
             link.handle.open_ioctx(self._pool).close()
         except self._cluster.errors as ex:
             if getattr(ex, 'errno', None) == errno.ENOENT:
-                self._wrong('rbd_store_pool', f'there is no pool {self._pool}')
+                self._cluster.wrong('rbd_store_pool', f'there is no pool {self._pool}')
             raise self._cluster.told(ex, link) from ex
         try:
             self.check()
         except StoreDenied:
-            self._wrong('rbd_store_user', f'the user may not read pool {self._pool}')
+            self._cluster.wrong('rbd_store_user', f'the user may not read pool {self._pool}')
         with contextlib.suppress(StoreError):  # there is no need for it where nothing is written
             self._have_trash()
 

@@ -10,7 +10,7 @@ import uuid
 
 import pytest
 
-from glance_lite.store import ObjectExists, ObjectNotFound
+from glance_lite.store import InUse, ObjectExists, ObjectNotFound
 from glance_lite.testing.faults import Source
 from glance_lite.testing.stores import StoreConformance, pattern
 from store_drivers import rbd as rbd_driver
@@ -312,3 +312,21 @@ def test_all_share_one_connection(client, pool, monkeypatch):
     for thread in threads:
         thread.join()
     assert len(made) == len(seen) == 1
+
+
+def test_a_device_that_somebody_has_open_keeps_its_snapshot(quick, opened, monkeypatch):
+    """Whether that is seen beforehand, or has just come about."""
+    import rbd
+
+    class Blind(rbd.Image):
+        def watchers_list(self):
+            return []
+
+    url = quick.add('name', Source(b'data'), 4)
+    with rbd.Image(opened, 'name') as image:
+        for seen in (rbd.Image, Blind):
+            monkeypatch.setattr(rbd, 'Image', seen)
+            with pytest.raises(InUse):
+                quick.delete(quick.parse(url))
+            assert image.is_protected_snap('snap')
+            assert read(quick, url) == b'data'
