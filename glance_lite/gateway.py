@@ -17,12 +17,19 @@ from types import MappingProxyType
 from oslo_config import cfg
 
 from glance_lite import concurrency, store_config, strategies, stream
-from glance_lite.errors import Invalid, ObjectExists, ObjectNotFound, StoreError, StoreUnavailable
+from glance_lite.errors import (
+    Invalid,
+    LeftBehind,
+    ObjectExists,
+    ObjectNotFound,
+    StoreError,
+    StoreUnavailable,
+)
 from glance_lite.guarded import Guard
 from glance_lite.health import Limits
 from glance_lite.model import UNREADABLE, Image, Location, Stored, StoreInfo, Wanted
 from glance_lite.reading import Reader, resolve
-from glance_lite.store import Cap, StoreDriver
+from glance_lite.store import Cap, Source, StoreDriver
 from glance_lite.store_serving import Store
 from glance_lite.stream import Download, Upload
 from glance_lite.watch import Watch
@@ -192,7 +199,7 @@ class Gateway:
             if driver.io == 'native':
                 store.prove()  # from here on nobody can give up
             with store.errors(upload), store.called():
-                url = driver.add(name, upload, upload.size)
+                url = _add(driver, name, upload, upload)
             whole = upload.settled
         else:
             url, whole = self._add_in_pool(store, name, upload)
@@ -211,7 +218,7 @@ class Gateway:
         def add() -> str:
             driver = store.driver
             try:
-                url = driver.add(name, channel, upload.size)
+                url = _add(driver, name, channel, upload)
                 if task.abandoned:
                     driver.delete(driver.parse(url))  # it hung, and comes too late
                 return url
@@ -337,6 +344,14 @@ class Gateway:
         if self.watch.by is not None:
             found.on_end(lambda sent, error: reader.count(sent))
         return found
+
+
+def _add(driver: StoreDriver, name: str, source: Source, upload: Upload) -> str:
+    try:
+        return driver.add(name, source, upload.size)
+    except LeftBehind:
+        upload.left_behind = True
+        raise
 
 
 def _delete(driver: StoreDriver, url: str) -> None:

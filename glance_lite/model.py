@@ -407,6 +407,10 @@ class Orphan:
 # --- the commit protocol of an upload, between `location` and `db`
 
 
+#: State of an operation that nobody has given up.
+RUNNING = 'running'
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Operation:
     """An upload or delete under way: the row in ``gl_operations`` and what it was claimed on.
@@ -427,7 +431,7 @@ class Operation:
     kind: str = 'upload'
     #: id of the store an upload or a copy goes to
     store: str | None = None
-    state: str = 'running'
+    state: str = RUNNING
     #: the last sign of life, by the database's clock
     heartbeat: datetime.datetime | None = None
     #: what is to be registered (imports)
@@ -436,6 +440,8 @@ class Operation:
     notices: tuple[Notice, ...] = ()
     #: bytes that may come before `extend_upload` must be asked for more; None: any number
     room: int | None = None
+    #: something in a store depends on what is to go, and may do so for long (deletes)
+    needed: bool = False
 
     @property
     def spare(self) -> str:

@@ -260,7 +260,9 @@ class CommitOperations(Family):
 
     @operation(writes=True, inner=True)
     def leave_delete(self, ctx: RequestContext, claim: Operation) -> None:
-        """A store cannot remove the bytes now: they go later, and who is to be told is told."""
+        """A store cannot remove the bytes now: they go later, and who is to be told is told.
+
+        One that is `needed` is not taken up at once."""
         return self._unlinked()  # type: ignore[no-any-return]
 
     @operation(writes=True, inner=True)

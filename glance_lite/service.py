@@ -57,6 +57,7 @@ class Service:
                 *self.importer.jobs,
                 *Scrubber(conf, inner).jobs,
                 *Expiry(inner).jobs,
+                Job('look at the stores', LOOK_AT_STORES, self.gateway.look_after),
             ]
             for layer in self.layers:
                 if layer.acts():

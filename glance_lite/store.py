@@ -22,8 +22,10 @@ from glance_lite.errors import (
     BadStoreConfiguration,
     BadStoreUri,
     InUse,
+    LeftBehind,
     ObjectExists,
     ObjectNotFound,
+    StillNeeded,
     StoreDenied,
     StoreError,
     StoreFull,
@@ -41,9 +43,11 @@ __all__ = [
     'Cap',
     'InUse',
     'Key',
+    'LeftBehind',
     'ObjectExists',
     'ObjectNotFound',
     'Source',
+    'StillNeeded',
     'StoreDenied',
     'StoreDriver',
     'StoreError',
@@ -92,7 +96,7 @@ class StoreDriver(abc.ABC):
     """
 
     #: url schemes of this driver, the one it writes first
-    schemes: ClassVar[tuple[str, ...]] = ()
+    schemes: tuple[str, ...] = ()
     caps: ClassVar[Cap] = Cap.NONE
     #: options of a store's group
     opts: ClassVar[list[cfg.Opt]] = []
@@ -159,7 +163,9 @@ class StoreDriver(abc.ABC):
         All or nothing: whatever `source.read` or the medium raises, nothing is left under that
         name. With a `size` in bytes, read exactly that many and do not ask for the end; None is
         unknown, read until empty. Never writes over something that exists: `ObjectExists`.
-        Raises `StoreFull`, `StoreReadOnly`, `StoreDenied`, `StoreUnavailable`.
+        Raises `StoreFull`, `StoreReadOnly`, `StoreDenied`, `StoreUnavailable`; `LeftBehind`, when
+        an upload failed and the medium does not let what was written be removed either: what
+        `locate` names is then deleted until it succeeds.
         """
 
     @abc.abstractmethod
@@ -176,7 +182,11 @@ class StoreDriver(abc.ABC):
 
     @abc.abstractmethod
     def delete(self, key: Key) -> None:
-        """Remove it. Raises `ObjectNotFound`, `InUse`, `StoreDenied`."""
+        """Remove it. Raises `ObjectNotFound`, `StoreDenied`, `StoreUnavailable`.
+
+        `InUse`: something depends on it, and it is as it was. `StillNeeded`: something does, but
+        from now on it is found by nobody but by `delete`, which is called until it succeeds.
+        """
 
     # --- optional, for whoever cleans up after a process that has ended
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from glance_lite import model
 from glance_lite.context import RequestContext
 from glance_lite.db import images as image_rows
 from glance_lite.db import riders, rows, sealing, tables, usage
@@ -36,7 +37,7 @@ images = tables.images.c
 operations = tables.operations.c
 failures = tables.failures.c
 
-RUNNING = 'running'
+RUNNING = model.RUNNING
 #: The kind of an operation that tells stores who may read what they hold.
 GRANT = 'grant'
 

@@ -16,6 +16,7 @@ from sqlalchemy.engine import Connection
 from glance_lite.context import RequestContext
 from glance_lite.db import images as image_rows
 from glance_lite.db import imports, operations, outbox, riders, rows, sealing, tables, usage
+from glance_lite.db.clock import db_now
 from glance_lite.errors import Conflict, Forbidden, NotFound
 from glance_lite.model import DEFERRED, Location, Operation, status_when_deleted
 from glance_lite.notify.events import Notice
@@ -207,13 +208,16 @@ def commit_delete(connection: Connection, claim: Operation) -> None:
 def leave_delete(connection: Connection, claim: Operation) -> None:
     """The bytes go later, but the image is gone, and that is told now."""
     mine = operations.held(claim)
-    note = connection.execute(sa.select(tables.operations.c.kept).where(mine)).scalar()
-    if note is None:
+    row = connection.execute(sa.select(tables.operations.c.kept, db_now()).where(mine)).first()
+    if row is None:
         return
+    note, now = row
     left = {name: value for name, value in json.loads(note).items() if name != 'notices'}
-    if connection.execute(
-        sa.update(tables.operations).where(mine).values(kept=json.dumps(left))
-    ).rowcount:
+    values: dict[str, Any] = {'kept': json.dumps(left)}
+    if claim.needed:
+        # So long nobody thinks that it was broken off: there may be thousands of them, for years.
+        values['heartbeat'] = now + AGAIN
+    if connection.execute(sa.update(tables.operations).where(mine).values(**values)).rowcount:
         outbox.write(connection, claim.notices)
 
 

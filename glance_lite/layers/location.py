@@ -29,6 +29,7 @@ from glance_lite.errors import (
     LimitExceeded,
     NotFound,
     ObjectNotFound,
+    StillNeeded,
     StoreError,
 )
 from glance_lite.inspection import Inspector
@@ -36,7 +37,7 @@ from glance_lite.layer import Layer, Metric, Parts, overrides
 from glance_lite.layers.copies import Copies
 from glance_lite.layers.grants import Grants
 from glance_lite.layers.registration import Registration
-from glance_lite.model import FAILED_UPLOAD, Location, StoreInfo
+from glance_lite.model import FAILED_UPLOAD, RUNNING, Location, StoreInfo
 from glance_lite.relocation import plan
 from glance_lite.signatures import Signatures
 
@@ -332,13 +333,15 @@ class Locations(Layer):
 
     def _remove(self, ctx: RequestContext, claim: Operation) -> None:
         with self._holding(claim):
-            if self._remove_each(ctx, claim):
+            left = self._remove_each(ctx, claim)
+            if left is None:
                 self.next.commit_delete(ctx, claim)
-            elif claim.notices:
-                self.next.leave_delete(ctx, claim)
+            elif left.notices or left.needed:
+                self.next.leave_delete(ctx, left)
 
-    def _remove_each(self, ctx: RequestContext, claim: Operation) -> bool:
-        """Whether nothing is left to be removed. `InUse`: a store needs it, and it stays."""
+    def _remove_each(self, ctx: RequestContext, claim: Operation) -> Operation | None:
+        """What is left to be removed, None if nothing is. `InUse`: a store needs it: it stays."""
+        needed = False
         for number, location in enumerate(claim.locations):
             try:
                 self._gateway.remove(location)
@@ -347,16 +350,20 @@ class Locations(Layer):
             except BadStoreUri:
                 # Not one of ours any more (a directory was moved): nothing we could remove.
                 LOG.error('Image %s: a location belongs to no store', claim.image_id)
-            except InUse:
-                # The image stays, with the copies that are left.
-                left = dataclasses.replace(claim, locations=claim.locations[number:])
-                self.next.abort_delete(ctx, left)
-                raise
+            except InUse as ex:
+                # One of which something is gone already cannot stay.
+                needed = needed or isinstance(ex, StillNeeded)
+                if not needed:
+                    # The image stays, with the copies that are left.
+                    left = dataclasses.replace(claim, locations=claim.locations[number:])
+                    self.next.abort_delete(ctx, left)
+                    raise
+                LOG.info('Data of image %s is removed later: %s', claim.image_id, ex)
             except StoreError as ex:
                 # The image is gone for its owner; the row keeps what a recovery must remove.
                 LOG.error('Data of image %s is removed later: %s', claim.image_id, ex)
-                return False
-        return True
+                return claim
+        return dataclasses.replace(claim, needed=True) if needed else None
 
     # --- who reads, where the store itself decides
 
@@ -396,7 +403,9 @@ class Locations(Layer):
             if found.kind == 'import':
                 self._wake.set()  # it waits now
             return False
-        LOG.warning('Image %s: taking up a %s that was broken off', claim.image_id, claim.kind)
+        # One that was taken up before waits for its store.
+        level = logging.WARNING if found.state == RUNNING else logging.INFO
+        LOG.log(level, 'Image %s: taking up an unfinished %s', claim.image_id, claim.kind)
         if claim.kind in ('upload', 'copy'):
             with self._holding(claim):
                 self._remove_named(ctx, claim)

@@ -21,6 +21,7 @@ from glance_lite.errors import (
     BadStoreUri,
     Gone,
     Invalid,
+    LeftBehind,
     LimitExceeded,
     ObjectExists,
     ObjectNotFound,
@@ -850,3 +851,32 @@ def test_an_upload_that_breaks_off_is_not_the_fault_of_the_store(gateway, noted)
     with pytest.raises(Gone):
         gateway.put('first', 'a-name', 'a-spare', made)
     assert noted == []
+
+
+@pytest.mark.parametrize('store', ['first', 'ram'])
+@pytest.mark.parametrize('breaks', [False, True])
+def test_a_store_says_that_it_keeps_something_of_a_failed_upload(
+    gateway, monkeypatch, store, breaks
+):
+    """Whatever the upload failed with: a sweeper must know."""
+
+    def add(name, source, size):
+        try:
+            source.read(size)
+        except Gone:
+            pass
+        raise LeftBehind('the server is gone')
+
+    data = io.BytesIO(bytes(100))
+
+    def read(size):
+        if breaks:
+            raise Gone('the client has gone')
+        return data.read(size)
+
+    monkeypatch.setattr(driver(gateway, store), 'add', add)
+    made = Upload(read, 100)
+    made.arm('sha256')
+    with pytest.raises(Gone if breaks else LeftBehind):
+        gateway.put(store, 'a-name', 'a-spare', made)
+    assert made.left_behind

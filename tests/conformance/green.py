@@ -1,0 +1,38 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The same tests once more where threads and sockets are green."""
+
+from __future__ import annotations
+
+import os
+import pathlib
+import subprocess
+import sys
+
+from tests.sizes import full
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+CODE = """
+import eventlet
+eventlet.monkey_patch()
+import sys, pytest
+sys.exit(pytest.main(sys.argv[1:]))
+"""
+
+
+def passes(file: str, select: str) -> None:
+    """Run those tests of a file that are selected in a process that eventlet has patched."""
+    done = subprocess.run(
+        [
+            sys.executable, '-W', 'ignore', '-c', CODE, '-q', '-p', 'no:cacheprovider',
+            # Not tests/conftest.py, which lets nobody patch anything.
+            '--noconftest', '-p', 'tests.backends.fixtures', file, '-k', select,
+        ],
+        cwd=ROOT,
+        env={**os.environ, 'PYTHONPATH': str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=full(300, 1500),
+    )  # fmt: skip
+    assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
+    assert ' passed' in done.stdout and 'skipped' not in done.stdout
