@@ -29,7 +29,7 @@ from glance_lite.guarded import Guard
 from glance_lite.health import Limits
 from glance_lite.model import UNREADABLE, Image, Location, Stored, StoreInfo, Wanted
 from glance_lite.reading import Reader, resolve
-from glance_lite.store import Cap, Source, StoreDriver
+from glance_lite.store import Caller, Cap, Source, StoreDriver
 from glance_lite.store_serving import Store
 from glance_lite.stream import Download, Upload
 from glance_lite.watch import Watch
@@ -132,6 +132,11 @@ class Gateway:
     # --- who reads, where the store itself decides
 
     @property
+    def has_accounts(self) -> bool:
+        """Whether there is a store that acts for callers."""
+        return any(Cap.CALLER in store.driver.caps for store in self.stores.values())
+
+    @property
     def has_acls(self) -> bool:
         """Whether there is such a store."""
         return any(Cap.ACL in store.driver.caps for store in self.stores.values())
@@ -145,10 +150,17 @@ class Gateway:
                     found.append(location)
         return tuple(found)
 
-    def grant(self, location: Location, public: bool, projects: Sequence[str]) -> None:
+    def grant(
+        self,
+        location: Location,
+        public: bool,
+        projects: Sequence[str],
+        caller: Caller | None = None,
+    ) -> None:
         """Let everybody, or these projects alone, read the bytes of a location. `StoreError`."""
         store = self.find(location)
-        store.run(lambda: store.driver.acl(store.driver.parse(location.url), public, projects))
+        driver = store.acting(caller)
+        store.run(lambda: driver.acl(driver.parse(location.url), public, projects))
 
     def has_type(self, kind: str) -> bool:
         """Whether a store of this type is configured."""
@@ -193,7 +205,7 @@ class Gateway:
             return self._add(store, spare, upload)
 
     def _add(self, store: Store, name: str, upload: Upload) -> str:
-        driver = store.driver
+        driver = store.acting(upload.caller)
         store.health.admit()
         if driver.io == 'socket' or not concurrency.green():
             if driver.io == 'native':
@@ -216,7 +228,7 @@ class Gateway:
         channel = concurrency.Channel(store.wait_readable)
 
         def add() -> str:
-            driver = store.driver
+            driver = store.acting(upload.caller)
             try:
                 url = _add(driver, name, channel, upload)
                 if task.abandoned:
@@ -256,42 +268,58 @@ class Gateway:
     @staticmethod
     def _discard(store: Store, url: str, upload: Upload) -> None:
         """Delete what a driver stored and nobody will refer to."""
+        driver = store.acting(upload.caller)
         try:
-            store.run(lambda: store.driver.delete(store.driver.parse(url)), patient=True)
+            store.run(lambda: driver.delete(driver.parse(url)), patient=True)
         except StoreError as ex:
             upload.left_behind = True
             LOG.error('Data that nobody refers to stays in store %s: %s', store.id, ex)
 
-    def copy(self, store_id: str, location: Location, name: str, spare: str) -> str | None:
+    def copy(
+        self,
+        store_id: str,
+        location: Location,
+        name: str,
+        spare: str,
+        caller: Caller | None = None,
+    ) -> str | None:
         """Have a backend copy what is at a location into another store; the url. All or nothing.
 
         None: the stores share none that can. The bytes are not looked at. `StoreError`.
         """
         store, source = self.stores[store_id], self.find(location)
-        driver = store.driver
+        driver, other = store.acting(caller), source.acting(caller)
         if Cap.COPY not in driver.caps:
             return None
-        key = source.run(lambda: source.driver.parse(location.url))
+        key = source.run(lambda: other.parse(location.url))
         try:
-            return store.run(lambda: driver.copy_from(source.driver, key, name), patient=True)
+            return store.run(lambda: driver.copy_from(other, key, name), patient=True)
         except ObjectExists:
             if name == spare:
                 raise
-            return store.run(lambda: driver.copy_from(source.driver, key, spare), patient=True)
+            return store.run(lambda: driver.copy_from(other, key, spare), patient=True)
 
-    def size(self, location: Location) -> int:
+    def size(self, location: Location, caller: Caller | None = None) -> int:
         """Bytes at a location, as its store says. `StoreError`."""
         store = self.find(location)
-        return store.run(lambda: store.driver.size(store.driver.parse(location.url)))
+        driver = store.acting(caller)
+        return store.run(lambda: driver.size(driver.parse(location.url)))
 
-    def remove(self, location: Location) -> None:
+    def remove(self, location: Location, caller: Caller | None = None) -> None:
         """Delete the bytes of a location. `ObjectNotFound`, `InUse`, `StoreUnavailable`."""
         store = self.find(location)
         if store.read_only:
             return  # what others keep there is theirs
-        store.run(lambda: store.driver.delete(store.driver.parse(location.url)), patient=True)
+        driver = store.acting(caller)
+        store.run(lambda: driver.delete(driver.parse(location.url)), patient=True)
 
-    def remove_named(self, store_id: str | None, name: str, wanted: Container[str]) -> None:
+    def remove_named(
+        self,
+        store_id: str | None,
+        name: str,
+        wanted: Container[str],
+        caller: Caller | None = None,
+    ) -> None:
         """Delete whatever a store holds under a name, but for the urls that are wanted.
 
         `StoreError`: something may still be there.
@@ -299,7 +327,7 @@ class Gateway:
         store = self.stores.get(store_id or self.default)
         if store is None:
             raise StoreUnavailable(f'There is no store {store_id} any more')
-        driver = store.driver
+        driver = store.acting(caller)
         # In a directory that is not mounted nothing is found, either.
         store.run(driver.check)
         urls = driver.locate(name)
@@ -330,16 +358,16 @@ class Gateway:
             ordered.sort(key=lambda location: -places.get(location.store or '', 0))
         return ordered
 
-    def open(self, image: Image, wanted: Wanted) -> Download:
+    def open(self, image: Image, wanted: Wanted, caller: Caller | None = None) -> Download:
         """The data of an image, or the range that is wanted of it."""
         locations = self.order(image.locations, wanted.prefer)
         if not locations:
             return Download(image, iter(()), None)
-        total = image.size if image.size is not None else self.size(locations[0])
+        total = image.size if image.size is not None else self.size(locations[0], caller)
         offset, length, partial = resolve(wanted, total, image)
         if not wanted.body:
             return Download(image, iter(()), total, offset, length, partial)
-        reader = Reader(self, image, locations, total, offset, length)
+        reader = Reader(self, image, locations, total, offset, length, caller)
         found = Download(image, reader, total, offset, length, partial, reader.sendfile)
         if self.watch.by is not None:
             found.on_end(lambda sent, error: reader.count(sent))

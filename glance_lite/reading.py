@@ -20,6 +20,7 @@ from glance_lite.store import Cap
 if TYPE_CHECKING:
     from glance_lite.gateway import Gateway
     from glance_lite.model import Image, Location, Wanted
+    from glance_lite.store import Caller
     from glance_lite.store_serving import Store
 
 LOG = logging.getLogger(__name__)
@@ -57,9 +58,11 @@ class Reader:
         total: int,
         offset: int,
         length: int,
+        caller: Caller | None = None,
     ) -> None:
         self._gateway = gateway
         self._image = image
+        self._caller = caller
         self._locations = iter(locations)
         self._total = total
         self._offset = offset
@@ -106,13 +109,13 @@ class Reader:
         raise StoreUnavailable('The data of the image cannot be read from any of its stores')
 
     def _may_carry_on(self, store: Store, location: Location) -> bool:
-        driver = store.driver
+        driver = store.acting(self._caller)
         return location.store is not None and (
             store.run(lambda: driver.size(driver.parse(location.url))) == self._total
         )
 
     def _get(self) -> Iterator[bytes]:
-        store, driver = self._store, self._store.driver
+        store, driver = self._store, self._store.acting(self._caller)
         chunks = store.run(
             lambda: driver.get(driver.parse(self._url), self._offset, self._left), proves=False
         )

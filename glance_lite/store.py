@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import abc
 import builtins
+import dataclasses
 import enum
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, BinaryIO, ClassVar, Protocol
@@ -40,6 +41,7 @@ __all__ = [
     'STORE_API',
     'BadStoreConfiguration',
     'BadStoreUri',
+    'Caller',
     'Cap',
     'InUse',
     'Key',
@@ -79,6 +81,19 @@ class Cap(enum.Flag):
     SIGN_URL = enum.auto()
     #: `acl(key, public, projects)`: the store itself decides who reads, and must be told
     ACL = enum.auto()
+    #: `acting_for(caller)`: what a project stores lies in an account of its own
+    CALLER = enum.auto()
+
+
+@dataclasses.dataclass(frozen=True)
+class Caller:
+    """On whose behalf a store with `Cap.CALLER` acts."""
+
+    project_id: str | None
+    #: None: the service acts for the project, with credentials of its own
+    token: str | None = dataclasses.field(default=None, repr=False)
+    #: where services are, as the token's catalog says it: in the form of X-Service-Catalog
+    catalog: Sequence[Mapping[str, Any]] = dataclasses.field(default=(), repr=False)
 
 
 class Source(Protocol):
@@ -97,7 +112,7 @@ class StoreDriver(abc.ABC):
 
     #: url schemes of this driver, the one it writes first
     schemes: tuple[str, ...] = ()
-    caps: ClassVar[Cap] = Cap.NONE
+    caps: Cap = Cap.NONE
     #: options of a store's group
     opts: ClassVar[list[cfg.Opt]] = []
     #: how its libraries are installed, for example ``pip install glance-lite[swift]``
@@ -230,6 +245,14 @@ class StoreDriver(abc.ABC):
         `StoreUnavailable`.
         """
         raise StoreError(f'store {self.name} does not decide who reads')
+
+    def acting_for(self, caller: Caller | None) -> StoreDriver:
+        """This driver, as it serves one caller; None is nobody but the service itself.
+
+        It costs next to nothing, and asks nobody. All verbs of what it gives act with the
+        caller's rights and in the caller's account; `parse` and `redact` do as they always do.
+        """
+        return self
 
     # --- for people
 

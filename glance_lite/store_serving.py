@@ -20,7 +20,7 @@ from glance_lite.errors import (
     StoreUnavailable,
 )
 from glance_lite.health import Health, Limits, problem_of, starter
-from glance_lite.store import Cap, StoreDriver
+from glance_lite.store import Caller, Cap, StoreDriver
 from glance_lite.store_config import Configured
 from glance_lite.stream import Upload
 from glance_lite.watch import Watch
@@ -84,6 +84,11 @@ class Store:
     def described(self) -> Mapping[str, Any]:
         """What may be shown of the settings."""
         return self.driver.describe() if self._started else {}
+
+    def acting(self, caller: Caller | None) -> StoreDriver:
+        """The driver, for whoever asks."""
+        driver = self.driver
+        return driver.acting_for(caller) if Cap.CALLER in driver.caps else driver
 
     # --- start
 

@@ -17,6 +17,7 @@ from glance_lite.errors import (
     StoreReadOnly,
     StoreUnavailable,
 )
+from glance_lite.layers.callers import Callers
 from glance_lite.model import Image, Location, Operation, Stored, Verified, Wanted
 from glance_lite.stream import Digest, Upload
 
@@ -37,6 +38,7 @@ class Copies:
         """`algorithm` hashes the data of an image that has no hash."""
         self._gateway = gateway
         self._grants = grants
+        self._callers = Callers(gateway.has_accounts)
         self._algorithm = algorithm
 
     def check(self, image: Image, store_id: str) -> None:
@@ -104,6 +106,7 @@ class Copies:
             return chunk
 
         source = Upload(read, data.total)
+        source.caller = self._callers.service(image.owner)
 
         def confirm() -> None:
             if image.os_hash_value not in (None, source.os_hash_value):

@@ -34,6 +34,7 @@ from glance_lite.errors import (
 )
 from glance_lite.inspection import Inspector
 from glance_lite.layer import Layer, Metric, Parts, overrides
+from glance_lite.layers.callers import Callers
 from glance_lite.layers.copies import Copies
 from glance_lite.layers.grants import Grants
 from glance_lite.layers.registration import Registration
@@ -79,6 +80,7 @@ class Locations(Layer):
         self._signatures = Signatures(parts.conf)
         self._registration = Registration(parts.gateway, parts.conf)
         self._grants = Grants(parts.gateway)
+        self._callers = Callers(parts.gateway.has_accounts)
         self._copies = Copies(parts.gateway, self._grants, self._algorithm)
         self._delayed: bool = parts.conf.delayed_delete
         self._scrub_time: int = parts.conf.scrub_time
@@ -113,6 +115,7 @@ class Locations(Layer):
             raise Gone(f'Store {chosen.id} takes no data')
         chosen.health.admit()
         source.check_declared()
+        source.caller = self._callers.of(ctx)
         claim = self.next.claim_upload(ctx, image_id, source, chosen.id)
         with self._holding(claim):
             return self._stream(ctx, claim, source, chosen.id)
@@ -142,7 +145,7 @@ class Locations(Layer):
             if left is not None:
                 self._clear(ctx, left, source, stored)
             elif stored is not None and isinstance(ex, Gone):
-                self._take_back(claim.image_id, stored)
+                self._take_back(claim.image_id, stored, source)
             raise
 
     def _inspector(self, image: Image | None) -> Inspector | None:
@@ -167,7 +170,7 @@ class Locations(Layer):
     ) -> None:
         """End an upload that was given up. Its row stays as long as a store holds bytes of it."""
         self._held[left.serial] = left.state
-        if stored is not None and not self._take_back(left.image_id, stored):
+        if stored is not None and not self._take_back(left.image_id, stored, source):
             return
         if source.left_behind:
             return
@@ -176,10 +179,10 @@ class Locations(Layer):
         except GlanceLiteError as ex:
             LOG.error('The upload to image %s stays noted: %s', left.image_id, ex)
 
-    def _take_back(self, image_id: str, stored: Stored) -> bool:
+    def _take_back(self, image_id: str, stored: Stored, source: Upload) -> bool:
         """The bytes are there and the row does not want them; whether they are gone now."""
         try:
-            self._gateway.remove(stored.location)
+            self._gateway.remove(stored.location, source.caller)
         except ObjectNotFound:
             pass  # whoever swept the claim was quicker
         except StoreError as ex:
@@ -204,7 +207,8 @@ class Locations(Layer):
     # --- out
 
     def download(self, ctx: RequestContext, image_id: str, wanted: Wanted) -> Download:
-        return self._gateway.open(self.next.peek(ctx, image_id), wanted)
+        image = self.next.peek(ctx, image_id)
+        return self._gateway.open(image, wanted, self._callers.of(ctx, image.owner))
 
     def list_stores(self, ctx: RequestContext, detail: bool) -> tuple[StoreInfo, ...]:
         if not self._gateway.multi:
@@ -232,7 +236,7 @@ class Locations(Layer):
         for new in planned.unknown:
             self._check_whose(ctx, image, new.url)
             registration.check_reachable(new.url)
-        size = registration.size_of_all(image, planned.unknown)
+        size = registration.size_of_all(image, planned.unknown, self._callers.of(ctx, image.owner))
         fields = {**changes.fields, **planned.fields}
         if size != image.size:
             fields['size'] = size
@@ -344,7 +348,7 @@ class Locations(Layer):
         needed = False
         for number, location in enumerate(claim.locations):
             try:
-                self._gateway.remove(location)
+                self._gateway.remove(location, self._callers.of(ctx))
             except ObjectNotFound:
                 LOG.warning('Data of image %s was gone already', claim.image_id)
             except BadStoreUri:
@@ -411,7 +415,7 @@ class Locations(Layer):
                 self._remove_named(ctx, claim)
         elif claim.kind == 'grant':
             with self._holding(claim):
-                self._grants.settle(self.next, claim)
+                self._grants.settle(self.next, ctx, claim)
         else:
             try:
                 self._remove(ctx, claim)
@@ -450,9 +454,11 @@ class Locations(Layer):
     def _remove_named(self, ctx: RequestContext, claim: Operation) -> None:
         """Remove what an upload may have left under its names."""
         wanted = claim.image.locations if claim.image else ()
+        caller = self._callers.of(ctx, claim.image.owner if claim.image else None)
         try:
             for name in dict.fromkeys((claim.name, claim.spare)):
-                self._gateway.remove_named(claim.store, name, {found.url for found in wanted})
+                urls = {found.url for found in wanted}
+                self._gateway.remove_named(claim.store, name, urls, caller)
         except StoreError as ex:
             LOG.error('Data of image %s is removed later: %s', claim.image_id, ex)
             return
