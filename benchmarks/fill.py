@@ -221,6 +221,10 @@ class Filler:
             [MADE, WRITER, begun + 1, begun + count],
         )
 
+    def made(self) -> list[str]:
+        """What measurements have made."""
+        return self._ids('SELECT id FROM images WHERE name = %s AND NOT deleted', [MADE])
+
     def forget(self, keep: set[str]) -> None:
         """Remove what measurements have made."""
         made = self._ids('SELECT id FROM images WHERE name = %s', [MADE])
