@@ -69,7 +69,7 @@ FROM images i CROSS JOIN generate_series(0, 2) k
 _LOCATIONS = """
 INSERT INTO image_locations
     (image_id, value, meta_data, status, created_at, updated_at, deleted)
-SELECT id, 'file://' || %s || '/' || id, '{"store": "fast"}', 'active',
+SELECT id, 'file://' || %s || '/' || id, '{"store": "file"}', 'active',
     created_at, updated_at, false
 FROM images
 """

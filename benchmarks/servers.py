@@ -31,10 +31,10 @@ THREADS = 4
 PATIENCE = 90
 
 STORES = """
-enabled_backends = fast:file
+enabled_backends = file:file
 [glance_store]
-default_backend = fast
-[fast]
+default_backend = file
+[file]
 filesystem_store_datadir = {directory}/images
 """
 RESERVED = """
