@@ -1,0 +1,268 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The swift driver and glance_store's on the same Swift: what one has stored the other reads.
+
+glance_store asks Keystone before it reads or writes. At a Swift with users of its own (version 1)
+it only tells sizes and deletes, and data are laid out there as it would.
+"""
+
+from __future__ import annotations
+
+import uuid
+from urllib.parse import quote
+
+import pytest
+import requests
+
+from glance_lite.store import ObjectExists, ObjectNotFound
+from glance_lite.testing.faults import Source
+from glance_lite.testing.stores import pattern
+from tests.backends import keystone, swift
+from tests.conformance.test_swift import make_store
+from tests.peers.published import Published, Refused
+
+pytestmark = pytest.mark.peer
+
+#: what the options for sizes count in
+MB = 1000 * 1024
+#: (size, whether glance_store is told it): of what is in segments it must be told a multiple
+THEIRS = [(0, True), (1, True), (2 * MB + 1, True), (3 * MB, True), (2 * MB + 5, False)]
+OURS = [(0, True), (1, False), (2 * MB + 1, True), (3 * MB + 5, True), (2 * MB + 5, False)]
+#: none of the options that say who we are
+NOBODY = dict.fromkeys(
+    f'swift_store_{name}' for name in ('auth_address', 'auth_version', 'user', 'key')
+)
+
+REFERENCE = """
+[{name}]
+auth_version = {version}
+auth_address = {address}
+user = {user}
+key = "{key}"
+user_domain_id = default
+project_domain_id = default
+"""
+
+
+class Owner:
+    """An account of Swift, and what is in it."""
+
+    def __init__(self, server, user, key, address, version, account=None):
+        self.user, self.key, self.address = user, key, address
+        self._version, self._account = version, account
+        self._server = server
+
+    def reference(self, name):
+        return REFERENCE.format(
+            name=name, version=self._version, address=self.address, user=self.user, key=self.key
+        )
+
+    def ask(self, method, path='', **kwargs):
+        if self._account is None:
+            known = {'X-Auth-User': self.user, 'X-Auth-Key': self.key}
+            answer = requests.get(self._server.auth_url, headers=known, timeout=30)
+            token, url = answer.headers['X-Auth-Token'], answer.headers['X-Storage-Url']
+        else:
+            token = self._account.token()
+            url = f'{self._server.url}/v1/AUTH_{self._account.project_id}'
+        headers = {'X-Auth-Token': token, **kwargs.pop('headers', {})}
+        answer = requests.request(method, f'{url}/{path}', headers=headers, timeout=60, **kwargs)
+        answer.raise_for_status()
+        return answer
+
+    def objects(self, beginning):
+        """Names of all objects in the containers whose names begin so."""
+        containers = self.ask('GET', f'?prefix={beginning}').text.split()
+        return [name for one in containers for name in self.ask('GET', one).text.split()]
+
+    def credentials(self):
+        """As glance_store writes them into urls."""
+        return f'{quote(self.user)}:{quote(self.key)}'
+
+
+@pytest.fixture(scope='module')
+def region():
+    region = keystone.cloud().region()
+    swift.serve(swift.swift('keystone'), region)
+    return region
+
+
+def of_keystone(region, address=None):
+    account = region.user('images', roles=(swift.OPERATOR,))
+    return Owner(
+        swift.swift('keystone'),
+        f'{account.project}:{account.name}',
+        keystone.PASSWORD,
+        address or region.cloud.url,
+        '3',
+        account,
+    )
+
+
+def of_tempauth(name='test:tester'):
+    server = swift.swift('tempauth')
+    return Owner(server, name, swift.TEMPAUTH[name], server.auth_url, '1')
+
+
+@pytest.fixture(scope='module')
+def owner(region):
+    return of_keystone(region)
+
+
+@pytest.fixture(scope='module')
+def other(region):
+    return of_keystone(region)
+
+
+@pytest.fixture(scope='module', params=['alone', 'several, by seed', 'without a file'])
+def both(request, owner, other, region, tmp_path_factory):
+    """Our driver and theirs, as the only store and as one of several."""
+    options = {'swift_store_region': region.name}
+    if request.param == 'without a file':
+        who = {
+            'swift_store_auth_address': owner.address,
+            'swift_store_auth_version': '3',
+            'swift_store_user': owner.user,
+            'swift_store_key': owner.key,
+        }
+    else:
+        file = tmp_path_factory.mktemp('swift') / 'swift.conf'
+        file.write_text(owner.reference('new') + other.reference('old'))
+        who = {
+            **NOBODY,
+            'swift_store_auth_version': '3',
+            'swift_store_config_file': str(file),
+            'default_swift_reference': 'new',
+        }
+    seed = 2 if 'seed' in request.param else 0
+    ours = make_store(swift.swift('keystone'), **options, **who, swift_store_multiple_containers_seed=seed)
+    with published(ours, several=request.param != 'alone') as theirs:
+        yield ours, theirs
+
+
+def published(ours, **more):
+    """Theirs does without the options that have no value."""
+    options = {name: value for name, value in ours.settings.items() if value is not None}
+    return Published('swift', options, **more)
+
+
+@pytest.fixture
+def ours(both, owner):
+    ours, _ = both
+    yield ours
+    assert owner.objects(ours.settings['swift_store_container']) == []
+
+
+@pytest.fixture
+def theirs(both):
+    return both[1]
+
+
+@pytest.fixture
+def name():
+    return str(uuid.uuid4())
+
+
+def read(driver, url, *part):
+    return b''.join(driver.get(driver.parse(url), *part))
+
+
+def remove(driver, url):
+    driver.delete(driver.parse(url))
+
+
+@pytest.mark.parametrize(('size', 'sized'), THEIRS)
+def test_what_they_store_we_read_size_and_delete(ours, theirs, name, size, sized):
+    data = pattern(size)
+    url = theirs.add(name, data, 'swift+config', sized)
+    (mine,) = ours.locate(name)
+    for one in (url, mine):
+        assert read(ours, one) == data and ours.size(ours.parse(one)) == size
+        assert read(ours, one, MB - 2, 4) == data[MB - 2 : MB + 2]
+    assert [(found, length) for found, length, _ in ours.list()] == [(mine, size)]
+    with pytest.raises(ObjectExists):
+        ours.add(name, Source(b'other'), 5)
+    assert theirs.get(url) == data
+    remove(ours, url)
+    with pytest.raises(Refused, match='NotFound'):
+        theirs.get(url)
+
+
+@pytest.mark.parametrize(('size', 'sized'), OURS)
+def test_what_we_store_they_read_size_and_delete(ours, theirs, name, size, sized):
+    data = pattern(size)
+    url = ours.add(name, Source(data, sized=sized), size if sized else None)
+    assert theirs.get(url) == data and theirs.size(url) == size
+    theirs.delete(url)
+    with pytest.raises(ObjectNotFound):
+        ours.size(ours.parse(url))
+
+
+@pytest.mark.parametrize('size', [10, 3 * MB])
+def test_an_upload_of_theirs_during_one_of_ours_stays(ours, theirs, name, size):
+    """They look for nothing before they write; so it is us who give up."""
+    data = pattern(size)
+
+    def attempt():
+        theirs.add(name, data, 'swift+config')
+
+    mine = Source(bytes(3 * MB + 5), stall_at=2 * MB, stall=attempt)
+    with pytest.raises(ObjectExists):
+        ours.add(name, mine, 3 * MB + 5)
+    (url,) = ours.locate(name)
+    assert read(ours, url) == theirs.get(url) == data
+    theirs.delete(url)
+
+
+def test_urls_with_credentials(ours, theirs, owner, other, name):
+    """Of any account, container and form; the auth address must be that of a reference."""
+    if len(ours._known) < 2:
+        pytest.skip('one configuration is enough')
+    container = f'{ours.settings["swift_store_container"]}-formerly'
+    scheme, _, address = owner.address.partition('://')
+    plain = address.removesuffix('/v3')
+    for who in (owner, other):
+        who.ask('PUT', container)
+        for path in (address, plain, f'{plain}/'):
+            url = f'swift+{scheme}://{who.credentials()}@{path}/{container}/{name}'.replace(
+                f'//{container}', f'/{container}'
+            )
+            for one, another in ((ours, theirs), (theirs, ours)):
+                who.ask('PUT', f'{container}/{name}', data=b'data')
+                assert theirs.get(url) == read(ours, url) == b'data'
+                assert theirs.size(url) == ours.size(ours.parse(url)) == 4
+                assert who.key not in ours.redact(url)
+                if one is ours:
+                    remove(ours, url)
+                else:
+                    theirs.delete(url)
+                assert who.objects(container) == []
+        who.ask('DELETE', container)
+
+
+def test_another_reference_and_another_container(ours, theirs, other, name):
+    """The configuration has changed since they were written."""
+    if len(ours._known) < 2:
+        pytest.skip('one configuration is enough')
+    container = f'{ours.settings["swift_store_container"]}-formerly'
+    other.ask('PUT', container)
+    former = make_store(
+        swift.swift('keystone'),
+        **{
+            **ours.settings,
+            'default_swift_reference': 'old',
+            'swift_store_container': container,
+            'swift_store_multiple_containers_seed': 0,
+        },
+    )
+    data = pattern(3 * MB + 5)
+    for one in (ours, theirs):
+        url = former.add(name, Source(data), len(data))
+        assert url == f'swift+config://old/{container}/{name}'
+        assert theirs.get(url) == read(ours, url) == data
+        assert theirs.size(url) == ours.size(ours.parse(url)) == len(data)
+        if one is ours:
+            remove(ours, url)
+        else:
+            theirs.delete(url)
+        assert other.objects(container) == []
+    other.ask('DELETE', container)
