@@ -105,28 +105,33 @@ class Gateway:
             raise StoreUnavailable('The location of the data cannot be decrypted')
         if location.store is not None and location.store in self.stores:
             return self.stores[location.store]
+        # Written before there were several stores, or before one was called otherwise.
         scheme = location.url.partition(':')[0]
         down = StoreUnavailable('The store that holds the data is not configured')
+        last = None
         for store in self.stores.values():
-            # Written before there were several stores: the one that can make sense of it.
             if scheme in store.driver.schemes:
                 try:
+                    if store.run(functools.partial(store.driver.owns, location.url)):
+                        return store
                     store.run(functools.partial(store.driver.parse, location.url))
-                    return store
+                    last = last or store
                 except StoreUnavailable as ex:
                     down = ex
                 except StoreError:
                     continue
-        raise down
+        if last is None:
+            raise down
+        return last
 
     def claiming(self, url: str) -> Store | None:
-        """The store that can make sense of a url which nobody has written down yet."""
+        """The store in which a url lies that nobody has written down yet."""
         scheme = url.partition(':')[0].lower()
         for store in self.stores.values():
             if scheme in store.driver.schemes and not store.reserved:
                 with contextlib.suppress(StoreError):
-                    store.run(functools.partial(store.driver.parse, url))
-                    return store
+                    if store.run(functools.partial(store.driver.owns, url)):
+                        return store
         return None
 
     # --- who reads, where the store itself decides

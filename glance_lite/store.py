@@ -167,6 +167,19 @@ class StoreDriver(abc.ABC):
     def parse(self, url: str) -> Key:
         """The key behind `url`. The url is hostile. Raises `BadStoreUri`."""
 
+    def owns(self, url: str) -> bool:
+        """Whether a url names something where this driver, as it is configured now, stores images.
+
+        All that it can `parse` is read and deleted: the configuration may have changed since it
+        was stored. But users may register only what it owns, for they would read with the
+        service's rights whatever these reach. Never raises.
+        """
+        try:
+            self.parse(url)
+        except StoreError:
+            return False
+        return True
+
     def redact(self, url: str) -> str:
         """`url` without credentials, for logs and answers."""
         return url

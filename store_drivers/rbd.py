@@ -9,14 +9,11 @@ writes and reads are on their way at a time, in pieces that are never cut across
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import errno
 import functools
-import re
 import uuid
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any
-from urllib.parse import quote, unquote
 
 from oslo_config import cfg
 
@@ -33,11 +30,11 @@ from glance_lite.store import (
     StoreDriver,
     StoreError,
 )
+from store_drivers import rbd_names
 from store_drivers.ceph import DENIED, Cluster, Link
 from store_drivers.rbd_device import Device, Reading, read_piece
+from store_drivers.rbd_names import SNAPSHOT, Key
 
-#: The snapshot that Nova and Cinder clone.
-SNAPSHOT = 'snap'
 #: Bytes of one write or read.
 PIECE = 4 * 1024 * 1024
 #: Bytes of one upload that are on their way at a time.
@@ -49,7 +46,6 @@ BLOCK = 64 * 1024
 #: Objects of a device have at least 4 KiB and at most 32 MiB.
 ORDERS = range(12, 26)
 
-_FSID = re.compile('[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}', re.IGNORECASE)
 _ZEROS = bytes(BLOCK)
 
 OPTIONS: list[cfg.Opt] = [
@@ -85,17 +81,6 @@ OPTIONS: list[cfg.Opt] = [
 ]
 
 
-@dataclasses.dataclass(frozen=True)
-class Key:
-    """A device, and which of its snapshots is read."""
-
-    pool: str
-    image: str
-    #: None: a device that has none, of times when Ceph knew no clones. Not told in `repr`, by
-    #: which keys are compared: it is the same device.
-    snapshot: str | None = dataclasses.field(repr=False)
-
-
 class RbdStore(StoreDriver):
     """A pool of a Ceph cluster."""
 
@@ -125,7 +110,7 @@ class RbdStore(StoreDriver):
     def start(self) -> None:
         if self._order not in ORDERS:
             self._cluster.wrong('rbd_store_chunk_size', 'objects of a device have at most 32 MiB')
-        if not _is_name(self._pool):
+        if not rbd_names.is_name(self._pool):
             self._cluster.wrong('rbd_store_pool', f'{self._pool!r} is not a name of a pool')
         self._cluster.load(self.needs)
         import rbd
@@ -161,26 +146,19 @@ class RbdStore(StoreDriver):
     # --- names
 
     def _url(self, image: str) -> str:
-        parts = (self._cluster.fsid or '', self._pool, image, SNAPSHOT)
-        return 'rbd://' + '/'.join(quote(part, '') for part in parts)
+        return rbd_names.write(self._cluster.fsid or '', Key(self._pool, image, SNAPSHOT))
 
     def parse(self, url: str) -> Key:
-        """Of our cluster and our pool alone: whoever registers a url names what we may read."""
-        scheme, _, rest = url.partition('://')
-        parts = rest.split('/')
-        if scheme != 'rbd' or len(parts) not in (1, 4):
-            raise BadStoreUri('Not an rbd url')
-        if len(parts) == 1:  # of times when there was one cluster with one pool
-            image, snapshot = rest, None
-        else:
-            fsid, pool, image, snapshot = (unquote(part) for part in parts)
-            if not _FSID.fullmatch(fsid):
-                raise BadStoreUri('Not an rbd url')
-            if pool != self._pool or fsid.lower() != (self._cluster.fsid or '').lower():
-                raise BadStoreUri(f'Not an rbd url of store {self.name}')
-        if not _is_name(image) or not (snapshot is None or _is_name(snapshot)):
-            raise BadStoreUri('Not an rbd url')
-        return Key(self._pool, image, snapshot)
+        return rbd_names.parse(url, self._pool)[1]
+
+    def owns(self, url: str) -> bool:
+        """Of our cluster and our pool alone."""
+        try:
+            fsid, key = rbd_names.parse(url, self._pool)
+        except BadStoreUri:
+            return False
+        ours = (self._cluster.fsid or '').lower()
+        return key.pool == self._pool and (fsid is None or fsid.lower() == ours)
 
     def locate(self, name: str) -> tuple[str, ...]:
         return (self._url(name),)
@@ -188,16 +166,28 @@ class RbdStore(StoreDriver):
     # --- asking
 
     @contextlib.contextmanager
-    def _asking(self) -> Iterator[tuple[Link, Any]]:
-        """The connection and our pool. What the libraries raise, in our words."""
+    def _asking(self, key: Key | None = None) -> Iterator[tuple[Link, Any]]:
+        """The connection and the pool of a device, or ours. What the libraries raise, in our words.
+
+        `BadStoreUri`: there is no such pool (any more), which says nothing of the others.
+        """
         link = self._cluster.link()
+        name = key.pool if key else self._pool
         try:
-            with link.handle.open_ioctx(self._pool) as pool:
+            with self._open_pool(link, name) as pool:
                 # In a full pool writes would not be refused but wait, and so would removals.
                 pool.set_osdmap_full_try()
                 yield link, pool
         except self._cluster.errors as ex:
             raise self._cluster.told(ex, link) from ex
+
+    def _open_pool(self, link: Link, name: str) -> Any:
+        try:
+            return link.handle.open_ioctx(name)
+        except self._cluster.nothing as ex:
+            if name == self._pool:
+                raise
+            raise BadStoreUri(f'Store {self.name} has no pool {name}') from ex
 
     def _missing(self) -> ObjectNotFound:
         return ObjectNotFound(f'Store {self.name} does not hold the data')
@@ -219,7 +209,7 @@ class RbdStore(StoreDriver):
 
     def _prepare(self, link: Link, name: str) -> int:
         """The features of a new device, where one can be made."""
-        if not _is_name(name):
+        if not rbd_names.is_name(name):
             raise StoreError(f'{name!r} is not a name for a device')
         features = int(link.handle.conf_get('rbd_default_features') or 0)
         return features or int(self._rbd.RBD_FEATURE_LAYERING)
@@ -333,14 +323,14 @@ class RbdStore(StoreDriver):
             raise self._missing() from ex
 
     def get(self, key: Key, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
-        with self._asking() as (link, pool):
+        with self._asking(key) as (link, pool):
             device = self._read(link, pool, key)
             size = device.image.size()
         end = size if length is None else min(size, offset + length)
         return Reading(self._cluster, link, device, range(offset, end, self._piece), end)
 
     def size(self, key: Key) -> int:
-        with self._asking() as (link, pool), self._read(link, pool, key) as device:
+        with self._asking(key) as (link, pool), self._read(link, pool, key) as device:
             return int(device.image.size())
 
     def list(self) -> Iterator[tuple[str, int, float]]:
@@ -356,7 +346,7 @@ class RbdStore(StoreDriver):
     # --- away
 
     def delete(self, key: Key) -> None:
-        with self._asking() as (link, pool):
+        with self._asking(key) as (link, pool):
             self._remove(link, pool, key)
 
     def _remove(self, link: Link, pool: Any, key: Key) -> None:
@@ -437,10 +427,6 @@ class RbdStore(StoreDriver):
         """An OSD answers. Monitors are not asked: without them everything can still be read."""
         with self._asking() as (_, pool), contextlib.suppress(self._cluster.nothing):
             pool.stat('rbd_directory')
-
-
-def _is_name(text: str) -> bool:
-    return 0 < len(text) <= 255 and text.isprintable() and not set('/@') & set(text)
 
 
 def _seal(image: Any, snapshot: str = SNAPSHOT) -> None:

@@ -55,7 +55,10 @@ UPLOAD, CLAIM = 'glance-lite-upload', 'glance-lite-claim'
 #: Sends a part, given its number and what requests about the upload carry; gives its ETag.
 Send = Callable[[int, Mapping[str, str]], str]
 
-_URL = re.compile(r'(s3|s3\+https?)://(?:.*@)?([^@?#]+)/([^/@?#]+)/([^/@?#]+)')
+_URL = re.compile(
+    r'(s3|s3\+https?)://(?:.*@)?([A-Za-z0-9[][^/@?#]*(?:/[^/@?#]+)*)/([^/@?#]+)/([^/@?#]+)'
+)
+_BUCKET = re.compile(r'[A-Za-z0-9][A-Za-z0-9._-]{1,254}')
 _KEY = re.compile(r'[!-~]{1,1024}')
 
 OPTIONS: list[cfg.Opt] = [
@@ -70,7 +73,7 @@ OPTIONS: list[cfg.Opt] = [
     ),
     cfg.StrOpt('s3_store_access_key', secret=True, help='Access key of the user.'),
     cfg.StrOpt('s3_store_secret_key', secret=True, help='Secret key of the user.'),
-    cfg.StrOpt('s3_store_bucket', help='Bucket of the images. Urls of other buckets are refused.'),
+    cfg.StrOpt('s3_store_bucket', help='Bucket of new images. Those in others are read.'),
     cfg.BoolOpt(
         's3_store_create_bucket_on_put',
         default=False,
@@ -126,6 +129,14 @@ OPTIONS: list[cfg.Opt] = [
 ]
 
 
+@dataclasses.dataclass(frozen=True)
+class Object:
+    """An object, wherever its bucket is: the configured one, or that of another time."""
+
+    bucket: str
+    name: str
+
+
 class S3Store(StoreDriver):
     """A bucket of an S3 server: Amazon's, Ceph's radosgw and others."""
 
@@ -177,15 +188,22 @@ class S3Store(StoreDriver):
     def _url(self, key: str) -> str:
         return f'{self.schemes[0]}://{self._bucket.service}/{self._bucket.name}/{key}'
 
-    def parse(self, url: str) -> str:
-        """The key. Older urls carry credentials, which may contain slashes; ours are used."""
+    def parse(self, url: str) -> Object:
+        """Older urls carry credentials, which may contain slashes; ours are used. The server is
+        ours, too, whatever host it had when the url was written."""
         found = _URL.fullmatch(url)
-        if found is None or not _KEY.fullmatch(found[4]):
+        if found is None or not (_BUCKET.fullmatch(found[3]) and _KEY.fullmatch(found[4])):
             raise BadStoreUri('Not an s3 url')
-        bucket = self._bucket
-        if found[2].lower() != bucket.service.lower() or found[3] != bucket.name:
-            raise BadStoreUri(f'Not an object in the bucket of store {self.name}')
-        return found[4]
+        return Object(found[3], found[4])
+
+    def owns(self, url: str) -> bool:
+        """Of our server and our bucket alone."""
+        found, bucket = _URL.fullmatch(url), self._bucket
+        return (
+            found is not None
+            and (found[2].lower(), found[3]) == (bucket.service.lower(), bucket.name)
+            and bool(_KEY.fullmatch(found[4]))
+        )
 
     def redact(self, url: str) -> str:
         scheme, separator, rest = url.partition('://')
@@ -214,7 +232,7 @@ class S3Store(StoreDriver):
             return None
         self._check_free(name)
         size = other.size(key)
-        source = {'CopySource': {'Bucket': other._bucket.name, 'Key': key}}
+        source = {'CopySource': {'Bucket': key.bucket, 'Key': key.name}}
         with self._attempt(name) as attempt:
             self._take(attempt, CLAIM, Part())
             if size <= COPY_WHOLE:
@@ -338,37 +356,41 @@ class S3Store(StoreDriver):
 
     # --- out
 
-    def get(self, key: str, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
+    def _in(self, key: Object) -> Bucket:
+        return self._bucket.called(key.bucket)
+
+    def get(self, key: Object, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
         if length == 0:
             self.size(key)
             return iter(())
         try:
-            return self._bucket.read(key, offset, length, self.chunk_size)
+            return self._in(key).read(key.name, offset, length, self.chunk_size)
         except ObjectNotFound:
             raise self._missing() from None
         except PastTheEnd:
             return iter(())
 
-    def size(self, key: str) -> int:
-        head = self._bucket.head(key)
+    def size(self, key: Object) -> int:
+        head = self._in(key).head(key.name)
         if head is None:
             raise self._missing()
         return int(head['ContentLength'])
 
-    def delete(self, key: str) -> None:
-        head = self._bucket.head(key)
+    def delete(self, key: Object) -> None:
+        bucket = self._in(key)
+        head = bucket.head(key.name)
         claimed = head is not None and CLAIM in head['Metadata']
         aborted = 0
-        if head is None or claimed:
-            for upload in self._uploads(key):
-                if upload['Key'] == key:
+        if (head is None or claimed) and bucket is self._bucket:
+            for upload in self._uploads(key.name):
+                if upload['Key'] == key.name:
                     with contextlib.suppress(ObjectNotFound):
-                        self._bucket.ask(
-                            'abort_multipart_upload', Key=key, UploadId=upload['UploadId']
+                        bucket.ask(
+                            'abort_multipart_upload', Key=key.name, UploadId=upload['UploadId']
                         )
                     aborted += 1
         if head is not None:
-            self._bucket.ask('delete_object', Key=key)
+            bucket.ask('delete_object', Key=key.name)
         elif not aborted:
             raise self._missing()
 

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import copy
 import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NoReturn
@@ -10,6 +11,7 @@ from urllib.parse import urlsplit
 
 from glance_lite.store import (
     BadStoreConfiguration,
+    BadStoreUri,
     ObjectExists,
     ObjectNotFound,
     StoreDenied,
@@ -48,6 +50,8 @@ class Bucket:
             if not settings[f's3_store_{option}']:
                 self.wrong(option, 'must be set')
         self.name: str = settings['s3_store_bucket']
+        #: whether it is not the one that is configured
+        self._elsewhere = False
         if not re.fullmatch('[a-zA-Z0-9._-]{1,255}', self.name):
             self.wrong('bucket', f'{self.name!r} is not the name of a bucket')
         #: the url that requests go to
@@ -90,6 +94,14 @@ class Bucket:
         """Whether the same user reaches both at the same server."""
         key = 's3_store_access_key'
         return self.endpoint == other.endpoint and self._settings[key] == other._settings[key]
+
+    def called(self, name: str) -> Bucket:
+        """Another bucket of the same server, asked with the same connections."""
+        if name == self.name:
+            return self
+        other = copy.copy(self)
+        other.name, other._elsewhere = name, True
+        return other
 
     def connect(self, needs: str) -> None:
         """Make the client; asks nobody. `needs` is how its library is installed."""
@@ -212,6 +224,9 @@ class Bucket:
     def _refused(self, answer: Mapping[str, Any]) -> StoreError:
         code = re.sub(r'\W', '', str(answer.get('Error', {}).get('Code', '')))[:60]
         status = answer.get('ResponseMetadata', {}).get('HTTPStatusCode', 0)
+        if code == 'NoSuchBucket' and self._elsewhere:
+            # Of another time, which says nothing of the store.
+            return BadStoreUri(f'Store {self._store}: there is no bucket {self.name} any more')
         if code == 'NoSuchBucket':
             return NoBucket(f'Store {self._store} has no bucket {self.name}')
         if code in _FULL or status == 507:

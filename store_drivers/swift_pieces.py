@@ -121,15 +121,16 @@ class Pieces:
         self._source = source
         self._size = size
         self._least = least if size is None else max(least, -(-size // MOST_SEGMENTS))
+        self._ahead = min(MIB, least)
         self._count = 0
+        self._ended = False
         self._first = b'' if size is not None else self._peek()
-        self._last: Piece | None = None
 
     def whole(self, limit: int) -> Piece | None:
         """All of it as one piece, if it is known to be smaller than `limit`."""
         if self._size is not None:
             return Piece(self._source, self._size, True) if self._size < limit else None
-        if len(self._first) < MIB:
+        if self._ended:
             return Piece(self._source, len(self._first), True, self._first)
         return None
 
@@ -147,11 +148,16 @@ class Pieces:
         first = self._first or self._peek()
         self._first = b''
         limit = max(self._least, self._count // SHARE)
-        return Piece(self._source, limit, False, first) if first else None
+        if not first:
+            return None
+        piece = Piece(self._source, limit, False, first)
+        piece.ended = self._ended
+        return piece
 
     def _peek(self) -> bytes:
-        """The next MiB, or less if there is less."""
+        """The beginning of the next segment, or less if there is less."""
         found = bytearray()
-        while len(found) < MIB and (chunk := self._source.read(MIB - len(found))):
+        while (left := self._ahead - len(found)) and (chunk := self._source.read(left)):
             found += chunk
+        self._ended = left > 0
         return bytes(found)

@@ -35,7 +35,13 @@ from glance_lite.store import (
     StoreFull,
     StoreUnavailable,
 )
-from store_drivers.vmware_datastores import Datastore, Datastores, NoDatastore, configured
+from store_drivers.vmware_datastores import (
+    Datastore,
+    Datastores,
+    NoDatastore,
+    configured,
+    is_directory,
+)
 from store_drivers.vsphere import Body, Ref, Sent, SourceFailed, Vsphere, text
 
 LOG = logging.getLogger(__name__)
@@ -103,6 +109,8 @@ class File:
 
     datastore: Datastore
     name: str
+    #: None: the one that is configured; else that of another time
+    directory: str | None = None
 
 
 class VMwareStore(StoreDriver):
@@ -120,10 +128,10 @@ class VMwareStore(StoreDriver):
                 self._wrong(option, 'must be set')
         self._address = self._host_and_port()
         self._directory: str = (settings['vmware_store_image_dir'] or '').strip('/')
-        if not self._directory or not re.fullmatch('[ -~]+', self._directory):
-            self._wrong('store_image_dir', 'must be the path of a directory, in ASCII')
-        if any(part in ('', '.', '..') for part in self._directory.split('/')):
-            self._wrong('store_image_dir', 'must not contain empty steps, "." or ".."')
+        if not is_directory(self._directory):
+            self._wrong(
+                'store_image_dir', 'must be a path in ASCII, without empty steps, "." or ".."'
+            )
         try:
             which = configured(settings['vmware_datastores'])
         except ValueError as ex:
@@ -194,12 +202,13 @@ class VMwareStore(StoreDriver):
     def _place(self, file: File) -> tuple[Ref, str]:
         """Its datacenter, and the name that the server's own operations know it by."""
         datacenter, _ = self._datastores.find(file.datastore)
-        return datacenter, self._datastores.place(file.datastore, file.name)
+        return datacenter, self._datastores.place(file.datastore, file.name, file.directory)
 
     def _path(self, file: File) -> str:
         """As requests for files name it."""
         query = {'dsName': file.datastore.name, 'dcPath': file.datastore.datacenter}
-        return f'/folder/{quote(self._directory)}/{quote(file.name)}?{urlencode(query)}'
+        directory = file.directory or self._directory
+        return f'/folder/{quote(directory)}/{quote(file.name)}?{urlencode(query)}'
 
     def _url(self, file: File) -> str:
         host, port = self._address
@@ -208,24 +217,37 @@ class VMwareStore(StoreDriver):
         return f'vsphere://{authority}{port_of}{self._path(file)}'
 
     def parse(self, url: str) -> File:
-        """The file. Only what lies in the directory of images of one of the datastores is ours."""
+        """The file, in whatever directory and datastore of our server it lies."""
         try:
             parts = urlsplit(url)
             address = parts.hostname, parts.port or PORT
             query = dict(parse_qsl(parts.query, strict_parsing=True, max_num_fields=2))
         except ValueError:
             raise BadStoreUri('Not a vsphere url') from None
-        directory, _, name = unquote(parts.path).rpartition('/')
-        if parts.scheme != 'vsphere' or parts.fragment or not _FILE.fullmatch(name):
+        path, _, name = parts.path.rpartition('/')
+        folder, _, directory = path.strip('/').partition('/')
+        directory, name = unquote(directory).strip('/'), unquote(name)
+        if (
+            (parts.scheme, folder, parts.fragment) != ('vsphere', 'folder', '')
+            or not _FILE.fullmatch(name)
+            or not is_directory(directory)
+        ):
             raise BadStoreUri('Not a vsphere url')
-        if address != self._address or directory.strip('/') != f'folder/{self._directory}':
+        if address != self._address:
             raise BadStoreUri(f'Not a file of store {self.name}')
-        for datastore in self._datastores.which:
-            # A url of an ESX server names no datacenter: there is only one.
-            datacenter = query.get('dcPath', datastore.datacenter)
-            if (datacenter, query.get('dsName')) == (datastore.datacenter, datastore.name):
-                return File(datastore, name)
-        raise BadStoreUri(f'Not a datastore of store {self.name}')
+        datastore = self._datastores.of(query.get('dcPath'), query.get('dsName'))
+        if datastore is None:
+            raise BadStoreUri('Not a vsphere url')
+        return File(datastore, name, None if directory == self._directory else directory)
+
+    def owns(self, url: str) -> bool:
+        """In the directory of images of one of the datastores alone: disks of machines lie there,
+        too."""
+        try:
+            file = self.parse(url)
+        except BadStoreUri:
+            return False
+        return file.directory is None and file.datastore in self._datastores.which
 
     def redact(self, url: str) -> str:
         scheme, separator, rest = url.partition('://')
@@ -338,13 +360,13 @@ class VMwareStore(StoreDriver):
             return iter(())
         elif answer.status != 200:
             answer.close()
-            raise self._refused(answer.status)
+            raise self._refused(answer.status, key)
         return Body(answer, skip, length, self.chunk_size, self._server)
 
     def size(self, key: File) -> int:
         size = self._size(key)
         if size is None:
-            raise self._refused(404)
+            raise self._refused(404, key)
         return size
 
     def _size(self, file: File) -> int | None:
@@ -355,13 +377,14 @@ class VMwareStore(StoreDriver):
             return None
         length = answer.headers.get('content-length', '')
         if answer.status != 200 or not re.fullmatch('[0-9]{1,18}', length):
-            raise self._refused(answer.status)
+            raise self._refused(answer.status, file)
         return int(length)
 
-    def _refused(self, status: int) -> StoreError:
+    def _refused(self, status: int, file: File) -> StoreError:
         if status == 404:
             # Without its datastore nobody knows if there was such a file.
             try:
+                self._datastores.find(file.datastore)
                 self.check()
             except StoreError as ex:
                 return ex

@@ -8,7 +8,7 @@ import dataclasses
 import re
 from collections.abc import Iterable
 
-from glance_lite.store import ObjectExists, StoreFull, StoreUnavailable
+from glance_lite.store import BadStoreUri, ObjectExists, StoreFull, StoreUnavailable
 from store_drivers.vsphere import Ref, Vsphere, text
 
 
@@ -23,6 +23,12 @@ class Datastore:
     datacenter: str
     name: str
     weight: int = dataclasses.field(default=0, compare=False)
+
+
+def is_directory(path: str) -> bool:
+    """Whether images may lie there: no step of it leads elsewhere."""
+    steps = path.split('/')
+    return bool(re.fullmatch('[ -~]+', path)) and not {'', '.', '..'} & set(steps)
 
 
 def configured(entries: Iterable[str]) -> tuple[Datastore, ...]:
@@ -65,26 +71,45 @@ class Datastores:
     def connect(self, server: Vsphere) -> None:
         self._server = server
 
-    def place(self, datastore: Datastore, name: str = '') -> str:
+    def place(self, datastore: Datastore, name: str = '', directory: str | None = None) -> str:
         """A file of the directory, or that itself, as the server's operations name it."""
-        return f'[{datastore.name}] {self._directory}/{name}'.rstrip('/')
+        return f'[{datastore.name}] {directory or self._directory}/{name}'.rstrip('/')
+
+    def of(self, datacenter: str | None, name: str | None) -> Datastore | None:
+        """The one that a url names. That of an ESX server names no datacenter: it has one."""
+        for one in self.which:
+            if one.name == name and datacenter in (None, one.datacenter):
+                return one
+        return Datastore(datacenter, name) if datacenter and name else None
 
     def find(self, datastore: Datastore) -> tuple[Ref, Ref]:
-        """Datacenter and datastore; the directory is made when it is first asked for."""
+        """Datacenter and datastore; the directory is made when it is first asked for.
+
+        `NoDatastore`. `BadStoreUri`: that of another time is not there any more.
+        """
         if datastore not in self._found:
-            datacenter = self._datacenter(datastore.datacenter)
-            server = self._server
-            given = server.properties([datacenter], 'datastore')[datacenter].get('datastore', ())
-            names = server.properties(map(Ref.of, given), 'name') if len(given) else {}
-            refs = [ref for ref, found in names.items() if found['name'].text == datastore.name]
-            if not refs:
-                raise NoDatastore(
-                    f'datacenter {datastore.datacenter} has no datastore {datastore.name}'
-                )
-            with contextlib.suppress(ObjectExists):
-                server.make_directory(datacenter, self.place(datastore), parents=True)
-            self._found[datastore] = datacenter, refs[0]
+            if datastore in self.which:
+                self._found[datastore] = refs = self._look(datastore)
+                with contextlib.suppress(ObjectExists):
+                    self._server.make_directory(refs[0], self.place(datastore), parents=True)
+                return refs
+            try:
+                return self._look(datastore)
+            except NoDatastore as ex:
+                raise BadStoreUri(f'Store {self._store}: {ex.message}') from None
         return self._found[datastore]
+
+    def _look(self, datastore: Datastore) -> tuple[Ref, Ref]:
+        datacenter = self._datacenter(datastore.datacenter)
+        server = self._server
+        given = server.properties([datacenter], 'datastore')[datacenter].get('datastore', ())
+        names = server.properties(map(Ref.of, given), 'name') if len(given) else {}
+        refs = [ref for ref, found in names.items() if found['name'].text == datastore.name]
+        if not refs:
+            raise NoDatastore(
+                f'datacenter {datastore.datacenter} has no datastore {datastore.name}'
+            )
+        return datacenter, refs[0]
 
     def forget(self) -> None:
         """Ask again, and make directories again, when they are asked for."""

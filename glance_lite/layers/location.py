@@ -352,8 +352,9 @@ class Locations(Layer):
             except ObjectNotFound:
                 LOG.warning('Data of image %s was gone already', claim.image_id)
             except BadStoreUri:
-                # Not one of ours any more (a directory was moved): nothing we could remove.
+                # Not one of ours any more: its directory may be configured again one day.
                 LOG.error('Image %s: a location belongs to no store', claim.image_id)
+                needed = True
             except InUse as ex:
                 # One of which something is gone already cannot stay.
                 needed = needed or isinstance(ex, StillNeeded)

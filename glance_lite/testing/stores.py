@@ -21,7 +21,7 @@ import gc
 import os
 import threading
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import pytest
@@ -80,6 +80,11 @@ class ReadConformance:
     hostile: tuple[str, ...] = ()
     #: urls of what the driver's test has stored
     _added: list[str]
+
+    def elsewhere(self, driver: StoreDriver) -> Iterable[str]:
+        """Urls of things that can be read, and that the driver would not write: of a time when
+        it was configured otherwise."""
+        return ()
 
     @pytest.fixture
     def name(self) -> str:
@@ -153,6 +158,12 @@ class ReadConformance:
         for url in urls:
             with pytest.raises(BadStoreUri):
                 driver.parse(url)
+            assert not driver.owns(url)
+
+    def test_nobody_can_register_what_lies_elsewhere(self, driver: StoreDriver) -> None:
+        for url in self.elsewhere(driver):
+            driver.parse(url)
+            assert not driver.owns(url)
 
     def test_it_is_well_and_tells_no_secret(self, driver: StoreDriver) -> None:
         driver.check()

@@ -65,9 +65,14 @@ class TestRbd(StoreConformance):
 
     large = full(5 * MIB + 1, 1024 * MIB + 1)
     hostile = (
-        'rbd://a/b', 'rbd://a/b/c', 'rbd://a/b/c/d/e', 'rbd://a/b//d', f'rbd://{FSID}/images/a/snap',
+        'rbd://a/b', 'rbd://a/b/c', 'rbd://a/b/c/d/e', 'rbd://a/b//d',
         'rbd://', 'rbd://a%00b/c/d/e', 'rbd://a\nb', 'rbd://a@b', 'RBD://a',
     )  # fmt: skip
+
+    def elsewhere(self, driver):
+        (url,) = driver.locate('name')
+        fsid, pool = url.split('/')[2:4]
+        return url.replace(fsid, FSID), url.replace(pool, 'volumes')
 
     @pytest.fixture
     def driver(self, store):

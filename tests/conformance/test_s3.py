@@ -65,6 +65,11 @@ class Cases(StoreConformance):
     def settings(gateway):
         return {}
 
+    def elsewhere(self, driver):
+        (url,) = driver.locate('name')
+        host, bucket = url.split('/')[2:4]
+        return url.replace(host, 'images.example'), url.replace(bucket, 'other-bucket')
+
     @pytest.fixture
     def driver(self, store):
         yield store
@@ -155,7 +160,7 @@ def test_the_server_copies(gateway, user, size, monkeypatch):
     with pytest.raises(ObjectExists):
         other.copy_from(one, one.parse(url), 'copy')
     with pytest.raises(ObjectNotFound):
-        other.copy_from(one, 'nothing', 'second')
+        other.copy_from(one, s3.Object(*one.locate('nothing')[0].split('/')[3:]), 'second')
     assert one.copy_from(one, one.parse(url), 'beside') == one.locate('beside')[0]
     assert [found for found, _, _ in other.list()] == [copied]
 

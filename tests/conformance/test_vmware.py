@@ -59,11 +59,11 @@ def store(request, server):
 class Cases(StoreConformance):
     large = full(9 * MIB + 1, 1024 * MIB + 1)
     settings = {}
-    hostile = (
-        'vsphere://localhost/folder/openstack_glance/../x?dcPath=DC0&dsName=LocalDS_0',
-        'vsphere://localhost/folder/vm/disk.vmdk?dcPath=DC0&dsName=LocalDS_0',
-        'vsphere://other/folder/openstack_glance/x?dcPath=DC0&dsName=LocalDS_0',
-    )
+    hostile = ('vsphere://other/folder/openstack_glance/x?dcPath=DC0&dsName=LocalDS_0',)
+
+    def elsewhere(self, driver):
+        url = driver.locate('name')[0]
+        return url.replace('/images/', '/vm/'), url.replace('dsName=', 'dsName=other')
 
     @pytest.fixture
     def driver(self, store):

@@ -8,7 +8,7 @@ import uuid
 
 import pytest
 
-from glance_lite.store import InUse, ObjectExists, ObjectNotFound, StillNeeded
+from glance_lite.store import BadStoreUri, InUse, ObjectExists, ObjectNotFound, StillNeeded
 from glance_lite.testing.faults import Source
 from glance_lite.testing.stores import pattern
 from tests.backends import ceph
@@ -154,6 +154,25 @@ def test_urls_of_times_with_one_pool(ours, theirs, opened, name):
     with pytest.raises(Refused, match='NotFound'):
         theirs.size(url)
     assert in_trash(opened) == []
+
+
+def test_what_was_stored_before_the_pool_was_changed(client, cluster, pool, theirs):
+    """A download was refused, and a delete left the data and said nothing."""
+    url = theirs.add(str(uuid.uuid4()), b'data', 'rbd')
+    elsewhere = url.replace(url.split('/')[2], str(uuid.uuid4()))
+    with cluster.pool() as new:
+        cluster.allow(client, pool, new)
+        now = make_store(client, new)
+        for old in (url, elsewhere):
+            assert read(now, old) == b'data' and now.size(now.parse(old)) == 4
+            assert not now.owns(old)
+        remove(now, url)
+        with pytest.raises(Refused, match='NotFound'):
+            theirs.size(url)
+        for verb in (now.size, now.delete, now.get):
+            with pytest.raises(BadStoreUri, match='rbd has no pool gone'):
+                verb(now.parse(url.replace(pool, 'gone')))
+        cluster.allow(client, pool)
 
 
 def test_neither_writes_over_an_upload_of_the_other(ours, theirs, name):

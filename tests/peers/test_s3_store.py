@@ -7,9 +7,10 @@ import uuid
 
 import pytest
 
-from glance_lite.store import ObjectExists, ObjectNotFound
+from glance_lite.store import BadStoreUri, ObjectExists, ObjectNotFound
 from glance_lite.testing.faults import Source
 from glance_lite.testing.stores import pattern
+from store_drivers.s3 import S3Store
 from tests.backends import radosgw
 from tests.conformance.test_s3 import make_store
 from tests.peers.published import Published, Refused
@@ -83,6 +84,26 @@ def test_urls_with_credentials_are_read(both):
     ours.delete(ours.parse(old))
     with pytest.raises(Refused, match='NotFound'):
         theirs.size(url)
+
+
+def test_what_was_stored_before_bucket_and_host_were_changed(both):
+    """A download was refused, and a delete left the data and said nothing."""
+    ours, theirs, _ = both
+    url = theirs.add(str(uuid.uuid4()), b'data')
+    host, bucket = url.split('/')[2:4]
+    settings = {**ours.settings, 's3_store_bucket': f'images{uuid.uuid4().hex[:12]}'}
+    now = S3Store('s3', settings)
+    now.start()
+    for old in (url, url.replace(host, 'images.example')):
+        assert read(now, old) == b'data' and now.size(now.parse(old)) == 4
+        assert not now.owns(old)
+    now.delete(now.parse(url))
+    with pytest.raises(Refused, match='NotFound'):
+        theirs.size(url)
+    with pytest.raises(ObjectNotFound):
+        now.delete(now.parse(url))
+    with pytest.raises(BadStoreUri, match='there is no bucket gone-'):
+        now.get(now.parse(url.replace(bucket, f'gone-{bucket}')))
 
 
 def test_neither_writes_over_an_upload_of_the_other(both):

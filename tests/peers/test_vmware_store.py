@@ -10,10 +10,11 @@ import uuid
 import pytest
 
 from glance_lite.model import Location, Wanted
-from glance_lite.store import ObjectExists, ObjectNotFound
+from glance_lite.store import BadStoreUri, ObjectExists, ObjectNotFound
 from glance_lite.testing.faults import Source
 from glance_lite.testing.layers import make_image, make_parts
 from glance_lite.testing.stores import pattern
+from store_drivers.vmware import VMwareStore
 from tests.backends import databases, vcsim
 from tests.conformance.test_vmware import make_store
 from tests.peers.published import Published, Refused
@@ -102,6 +103,30 @@ def test_a_type_of_store_need_not_be_a_scheme(both):
             theirs.get(url)
     assert read(ours, url) == b'data'
     ours.delete(ours.parse(url))
+
+
+def test_what_was_stored_before_directory_and_datastores_were_changed(both):
+    """A download was refused, and a delete left the data and said nothing."""
+    ours, theirs = both
+    url = theirs.add(str(uuid.uuid4()), b'data', 'vsphere')
+    used = ours.parse(url).datastore.name
+    other = next(name for name in vcsim.DATASTORES if name != used)
+    which = [f'{vcsim.DATACENTER}:{other}']
+    now = VMwareStore(
+        'vsphere',
+        {**ours.settings, 'vmware_store_image_dir': '/other', 'vmware_datastores': which},
+    )
+    now.start()
+    assert read(now, url) == b'data' and now.size(now.parse(url)) == 4
+    assert not now.owns(url)
+    now.delete(now.parse(url))
+    with pytest.raises(Refused, match='NotFound'):
+        theirs.size(url)
+    with pytest.raises(ObjectNotFound):
+        now.delete(now.parse(url))
+    for verb in (now.size, now.delete, now.get):
+        with pytest.raises(BadStoreUri, match=r'vsphere: .*gone'):
+            verb(now.parse(url.replace(used, 'gone')))
 
 
 def test_the_gateway_finds_it_among_several_stores(server, both, tmp_path):

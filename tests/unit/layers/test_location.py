@@ -18,6 +18,7 @@ from glance_lite.db import tables
 from glance_lite.db.rows import utcnow
 from glance_lite.db.sweeps import GIVEN_UP
 from glance_lite.errors import (
+    BadStoreUri,
     ClientGone,
     Conflict,
     Forbidden,
@@ -507,6 +508,21 @@ def test_data_that_a_clone_needs_goes_when_it_does(made, monkeypatch, caplog):
             assert sweep(made) == 1
         assert caplog.text == ''
     assert made.files() == [image.id]
+    age(made.db, operation['serial'], 1000)
+    assert sweep(made) == 1
+    assert made.files() == rows(made.db, 'gl_operations') == []
+
+
+def test_data_in_a_directory_that_is_not_configured_goes_when_it_is_again(made, monkeypatch):
+    """The delete was done, and the data stayed for ever."""
+    image = made.active()
+    with monkeypatch.context() as patch:
+        failing_delete(made, patch, BadStoreUri('Not a file of store fast'))
+        made.outer.delete_image(owner(), image.id)
+        with pytest.raises(ImageNotFound):
+            made.now(image)
+    assert made.files() == [image.id] and not sweep(made)
+    (operation,) = rows(made.db, 'gl_operations', image_id=image.id)
     age(made.db, operation['serial'], 1000)
     assert sweep(made) == 1
     assert made.files() == rows(made.db, 'gl_operations') == []

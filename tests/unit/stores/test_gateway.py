@@ -330,6 +330,21 @@ def test_a_location_of_before_there_were_stores_is_found_by_its_url(gateway):
     assert gateway.find(moved).id == 'second'
 
 
+def test_what_a_store_reads_and_would_not_write_is_not_claimed(gateway, monkeypatch):
+    """One whose configuration has changed reads what it has stored before, and only that."""
+    image = stored(gateway, 'second')
+    url = image.locations[0].url
+    assert gateway.claiming(url).id == 'second'
+    for name in ('first', 'second'):
+        monkeypatch.setattr(driver(gateway, name), 'parse', lambda url: url[7:])
+        monkeypatch.setattr(driver(gateway, name), 'owns', lambda url: False)
+    assert gateway.claiming(url) is None
+    assert gateway.find(Location(1, url)).id == 'first'
+    assert gateway.find(Location(1, url, {'store': 'second'})).id == 'second'
+    monkeypatch.setattr(driver(gateway, 'second'), 'owns', lambda url: True)
+    assert gateway.find(Location(1, url)).id == 'second'
+
+
 @pytest.mark.parametrize('url', ['http://host/x', 'file:///etc/passwd', 'nothing', ''])
 def test_a_location_of_no_store_is_not_read(gateway, url):
     image = stored(gateway, 'first').replace(locations=(Location(1, url),))

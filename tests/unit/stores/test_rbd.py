@@ -8,7 +8,8 @@ import sys
 import pytest
 
 from glance_lite.store import BadStoreConfiguration, BadStoreUri
-from store_drivers.rbd import BLOCK, Key, RbdStore
+from store_drivers.rbd import BLOCK, RbdStore
+from store_drivers.rbd_names import Key
 
 FSID = '10375df0-2fcd-4613-9e4f-1a9868036feb'
 OTHER = '00000000-2fcd-4613-9e4f-1a9868036feb'
@@ -52,8 +53,6 @@ def test_an_old_and_a_new_url_of_a_device_are_alike():
 @pytest.mark.parametrize(
     'url',
     [
-        f'rbd://{OTHER}/images/an-id/snap',
-        f'rbd://{FSID}/volumes/an-id/snap',
         f'rbd://{FSID}/images%2F/an-id/snap',
         f'rbd://{FSID}/images/an-id@other/snap',
         f'rbd://{FSID}/images/an%2Fid/snap',
@@ -72,16 +71,29 @@ def test_an_old_and_a_new_url_of_a_device_are_alike():
     ],
 )
 def test_other_urls_are_refused(url):
-    """Of another cluster or pool, or of none: whoever registers a url names what we may read."""
     with pytest.raises(BadStoreUri):
         make().parse(url)
+    assert not make().owns(url)
 
 
-def test_before_the_cluster_is_known_no_url_of_one_is_read():
+@pytest.mark.parametrize(
+    ('url', 'pool'),
+    [
+        (f'rbd://{OTHER}/images/an-id/snap', 'images'),
+        (f'rbd://{FSID}/volumes/an-id/snap', 'volumes'),
+    ],
+)
+def test_what_lies_elsewhere_is_read_and_not_registered(url, pool):
+    """Whoever registers a url would read with our user; what is stored has been ours once."""
+    assert make().parse(url) == Key(pool, 'an-id', 'snap')
+    assert not make().owns(url)
+
+
+def test_before_the_cluster_is_known_no_url_of_one_is_its_own():
     driver = make()
+    assert driver.owns(f'rbd://{FSID}/images/an-id/snap') and driver.owns('rbd://an-id')
     driver._cluster.fsid = None
-    with pytest.raises(BadStoreUri):
-        driver.parse(f'rbd://{FSID}/images/an-id/snap')
+    assert not driver.owns(f'rbd://{FSID}/images/an-id/snap')
 
 
 @pytest.mark.parametrize('library', ['rados', 'rbd'])

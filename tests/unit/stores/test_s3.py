@@ -10,7 +10,7 @@ import pytest
 from glance_lite.store import BadStoreConfiguration, BadStoreUri, StoreError, StoreUnavailable
 from glance_lite.testing.faults import Source
 from glance_lite.testing.stores import pattern
-from store_drivers.s3 import S3Store
+from store_drivers.s3 import Object, S3Store
 from store_drivers.s3_parts import MIB, MOST_PARTS, Part, Parts
 
 SECRET = 'abc/def+ghi=='
@@ -44,16 +44,15 @@ def store(**settings):
     ],
 )
 def test_urls_that_glance_has_written_are_read(url):
-    assert store().parse(url) == 'key'
+    assert store().parse(url) == Object('images', 'key')
+    assert store().owns(url)
 
 
 @pytest.mark.parametrize(
     'url',
     [
-        's3://elsewhere.example/images/key',
-        's3://images.example/images/key',
-        's3://images.example:8080/others/key',
         's3://images.example:8080/key',
+        's3://images.example:8080/../key',
         's3://images.example:8080/images/a/key',
         's3://images.example:8080/images/',
         's3://images.example:8080/images/key?versionId=1',
@@ -72,6 +71,22 @@ def test_other_urls_are_refused(url):
     with pytest.raises(BadStoreUri) as error:
         store().parse(url)
     assert 'secret' not in str(error.value)
+    assert not store().owns(url)
+
+
+@pytest.mark.parametrize(
+    ('url', 'bucket'),
+    [
+        ('s3://elsewhere.example/images/key', 'images'),
+        ('s3://images.example/images/key', 'images'),
+        ('s3://images.example:8080/others/key', 'others'),
+        ('s3://ACCESS:secret@images.example:8080/others/key', 'others'),
+    ],
+)
+def test_what_lies_elsewhere_is_read_and_not_registered(url, bucket):
+    """Whoever registers a url would read with our keys; what is stored has been ours once."""
+    assert store().parse(url) == Object(bucket, 'key')
+    assert not store().owns(url)
 
 
 def test_the_scheme_says_whether_the_server_is_spoken_to_in_private():
@@ -83,7 +98,7 @@ def test_the_scheme_says_whether_the_server_is_spoken_to_in_private():
     assert private.locate('key') == ('s3+https://images.example/images/key',)
     assert private.schemes[0] == 's3+https'
     below = store(s3_store_host='https://images.example/object/store')
-    assert below.parse(*below.locate('key')) == 'key'
+    assert below.owns(*below.locate('key'))
 
 
 def test_credentials_of_old_urls_are_not_shown():

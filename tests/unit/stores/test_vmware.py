@@ -42,6 +42,7 @@ def store(**settings):
 )
 def test_urls_that_glance_has_written_are_read(url):
     assert store().parse(url) == File(Datastore('dc/one', 'fast'), 'name')
+    assert store().owns(url)
 
 
 GOOD = 'dsName=fast&dcPath=dc%2Fone'
@@ -53,7 +54,6 @@ GOOD = 'dsName=fast&dcPath=dc%2Fone'
         f'vsphere://other.example/folder/openstack_glance/name?{GOOD}',
         f'vsphere://vc.example:444/folder/openstack_glance/name?{GOOD}',
         f'vsphere://vc.example:none/folder/openstack_glance/name?{GOOD}',
-        f'vsphere://vc.example/folder/other/name?{GOOD}',
         f'vsphere://vc.example/folder/name?{GOOD}',
         f'vsphere://vc.example/openstack_glance/name?{GOOD}',
         f'vsphere://vc.example/folder/openstack_glance/../vm/disk.vmdk?{GOOD}',
@@ -64,8 +64,7 @@ GOOD = 'dsName=fast&dcPath=dc%2Fone'
         f'vsphere://vc.example/folder/openstack_glance/name?{GOOD}#part',
         f'vsphere://vc.example/folder/openstack_glance/name?{GOOD}&more=1',
         'vsphere://vc.example/folder/openstack_glance/name',
-        'vsphere://vc.example/folder/openstack_glance/name?dsName=none&dcPath=dc%2Fone',
-        'vsphere://vc.example/folder/openstack_glance/name?dsName=fast&dcPath=dc%2Ftwo',
+        'vsphere://vc.example/folder/openstack_glance/name?dsName=none',
         'vsphere://vc.example/folder/openstack_glance/name?dcPath=dc%2Fone',
         f'https://vc.example/folder/openstack_glance/name?{GOOD}',
     ],
@@ -73,6 +72,30 @@ GOOD = 'dsName=fast&dcPath=dc%2Fone'
 def test_other_urls_are_refused(url):
     with pytest.raises(BadStoreUri):
         store().parse(url)
+    assert not store().owns(url)
+
+
+@pytest.mark.parametrize(
+    ('url', 'file'),
+    [
+        (
+            f'vsphere://vc.example/folder/vm/old/name?{GOOD}',
+            File(Datastore('dc/one', 'fast'), 'name', 'vm/old'),
+        ),
+        (
+            'vsphere://vc.example/folder/openstack_glance/name?dsName=none&dcPath=dc%2Fone',
+            File(Datastore('dc/one', 'none'), 'name'),
+        ),
+        (
+            'vsphere://vc.example/folder/openstack_glance/name?dsName=fast&dcPath=dc%2Ftwo',
+            File(Datastore('dc/two', 'fast'), 'name'),
+        ),
+    ],
+)
+def test_what_lies_elsewhere_is_read_and_not_registered(url, file):
+    """Disks of machines lie there, too; what is stored has been ours once."""
+    assert store().parse(url) == file
+    assert not store().owns(url)
 
 
 @pytest.mark.parametrize(
@@ -131,8 +154,8 @@ def test_names_that_no_image_has(name):
         ({'vmware_datastores': ['dc::1']}, 'datastores: dc::1 is not DATACENTER'),
         ({'vmware_datastores': ['dc:fast:heavy']}, 'datastores: dc:fast:heavy is not DATACENTER'),
         ({'vmware_datastores': ['dc:fast:1', 'dc:fast:2']}, 'datastores: dc:fast is there twice'),
-        ({'vmware_store_image_dir': '/'}, 'store_image_dir: must be the path'),
-        ({'vmware_store_image_dir': 'a/../b'}, 'store_image_dir: must not contain'),
+        ({'vmware_store_image_dir': '/'}, 'store_image_dir: must be a path'),
+        ({'vmware_store_image_dir': 'a/../b'}, 'store_image_dir: must be a path'),
         ({'vmware_ca_file': '/nowhere.pem'}, 'ca_file: /nowhere.pem cannot be read'),
         ({'vmware_thumbprint': 'AB:CD'}, 'thumbprint: must be 40 or 64 hexadecimal digits'),
     ],

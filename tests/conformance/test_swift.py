@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The swift driver against the kit, on a real Swift: TempAuth and Keystone, threads and green."""
+
+from __future__ import annotations
+
+import tracemalloc
+import uuid
+
+import pytest
+
+from glance_lite.testing.stores import StoreConformance
+from store_drivers.swift import SwiftStore
+from tests.backends import keystone, swift
+from tests.conformance import green
+from tests.sizes import full
+
+pytestmark = pytest.mark.peer
+
+MIB = 1024 * 1024
+
+
+def make_store(server, **settings):
+    """A driver with a container of its own, and segments as small as they can be."""
+    user, key = next(iter(swift.TEMPAUTH.items()))
+    values = {opt.dest: opt.default for opt in SwiftStore.opts} | {
+        'swift_store_auth_address': server.auth_url,
+        'swift_store_auth_version': '1',
+        'swift_store_user': user,
+        'swift_store_key': key,
+        'swift_store_container': f'images{uuid.uuid4().hex[:12]}',
+        'swift_store_create_container_on_put': True,
+        'swift_store_large_object_size': 3,
+        'swift_store_large_object_chunk_size': 1,
+        **settings,
+    }
+    driver = SwiftStore('swift', values)
+    driver.start()
+    return driver
+
+
+@pytest.fixture(scope='class')
+def store(request):
+    return request.cls.make()
+
+
+class Cases(StoreConformance):
+    large = 4 * MIB
+
+    @staticmethod
+    def make():
+        return make_store(swift.swift('tempauth'))
+
+    @pytest.fixture
+    def driver(self, store):
+        yield store
+        for url, _, _ in store.list():
+            store.delete(store.parse(url))
+
+
+class TestSwift(Cases):
+    #: more than five segments
+    large = full(5 * MIB + 1, 1024 * MIB + 1)
+
+
+class TestSeveralContainers(Cases):
+    @staticmethod
+    def make():
+        return make_store(swift.swift('tempauth'), swift_store_multiple_containers_seed=1)
+
+
+def keystone_settings(region, account):
+    return {
+        'swift_store_auth_address': region.cloud.url,
+        'swift_store_auth_version': '3',
+        'swift_store_user': f'{account.project}:{account.name}',
+        'swift_store_key': keystone.PASSWORD,
+        'swift_store_region': region.name,
+    }
+
+
+class TestWithKeystone(Cases):
+    @staticmethod
+    def make():
+        server, region = swift.swift('keystone'), keystone.cloud().region()
+        swift.serve(server, region)
+        account = region.user('images', roles=(swift.OPERATOR,))
+        return make_store(server, **keystone_settings(region, account))
+
+
+def test_under_eventlet():
+    green.passes(__file__, 'TestSwift')
