@@ -19,7 +19,6 @@ from glance_lite.store import (
     LeftBehind,
     ObjectExists,
     StoreDenied,
-    StoreError,
     StoreFull,
     StoreUnavailable,
 )
@@ -79,13 +78,12 @@ def name():
 def behind(wire, server, **settings):
     """A driver for which all of the server is at the other end of the wire."""
     address = f'http://127.0.0.1:{wire.port}'
-    driver = make_store(
+    return make_store(
         server,
         swift_store_auth_address=f'{address}/auth/v1.0',
         swift_store_endpoint=f'{address}/v1/AUTH_test',
         **settings,
     )
-    return driver
 
 
 def interrupted(act, at=AT, size=SIZE):
@@ -144,7 +142,7 @@ def test_a_server_that_dies_in_an_upload(own, driver_of_own, name, sized):
 
 def test_a_server_that_dies_in_a_download(own, driver_of_own, name):
     driver = driver_of_own
-    size = 20 * MB
+    size = 11 * MB
     url = driver.add(name, Source(pattern(size)), size)
     chunks = driver.get(driver.parse(url))
     next(chunks)
@@ -192,7 +190,7 @@ def test_a_network_that_is_cut_in_an_upload(quick, wire, server, name):
 @pytest.mark.parametrize('again', [0, 1])
 def test_a_network_that_is_cut_in_a_download(quick, wire, server, name, again):
     driver = behind(wire, server, swift_store_retry_get_count=again)
-    size = 20 * MB
+    size = 11 * MB
     url = driver.add(name, Source(pattern(size)), size)
     chunks = driver.get(driver.parse(url))
     first = next(chunks)
@@ -217,7 +215,7 @@ def test_connections_that_break_in_an_upload(wire, server, name, tmp_path):
         wire.heal()
 
     driver = behind(wire, server)
-    with fails(StoreUnavailable, driver) as error:
+    with fails(StoreUnavailable, driver):
         driver.add(name, interrupted(reset), SIZE)
     assert left(driver) == []
     driver = behind(

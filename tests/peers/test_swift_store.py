@@ -13,7 +13,7 @@ from urllib.parse import quote
 import pytest
 import requests
 
-from glance_lite.store import ObjectExists, ObjectNotFound
+from glance_lite.store import Caller, ObjectExists, ObjectNotFound
 from glance_lite.testing.faults import Source
 from glance_lite.testing.stores import pattern
 from tests.backends import keystone, swift
@@ -94,11 +94,6 @@ def of_keystone(region, address=None):
         '3',
         account,
     )
-
-
-def of_tempauth(name='test:tester'):
-    server = swift.swift('tempauth')
-    return Owner(server, name, swift.TEMPAUTH[name], server.auth_url, '1')
 
 
 @pytest.fixture(scope='module')
@@ -258,3 +253,164 @@ def test_another_reference_and_another_container(ours, theirs, other, name):
             theirs.delete(url)
         assert other.objects(container) == []
     other.ask('DELETE', container)
+
+
+# --- a Swift with users of its own
+
+
+@pytest.fixture(scope='module')
+def secure():
+    """Https, which older urls mean where they do not say."""
+    with swift.Alone(tls=True) as alone:
+        yield alone.server
+
+
+def test_a_swift_with_users_of_its_own(secure, name, tmp_path):
+    user, other = (Owner(secure, *who, secure.auth_url, '1') for who in swift.TEMPAUTH.items())
+    file = tmp_path / 'swift.conf'
+    file.write_text(user.reference('new') + other.reference('old'))
+    ours = make_store(
+        secure,
+        **NOBODY,
+        swift_store_config_file=str(file),
+        default_swift_reference='new',
+        swift_store_cacert=secure.ca,
+    )
+    container = ours.settings['swift_store_container']
+    address = secure.auth_url.removeprefix('https://')
+    data = pattern(2 * MB + 5)
+    with published(ours) as theirs:
+        url = ours.add(name, Source(data, sized=False), None)
+        assert theirs.size(url) == len(data)
+        theirs.delete(url)
+        assert user.objects(container) == []
+        other.ask('PUT', container)
+        for who, form in (
+            (user, 'swift+config://new'),
+            (other, 'swift+config://old'),
+            (user, f'swift://{user.credentials()}@{address}'),
+            (other, f'swift+https://{other.credentials()}@{address}'),
+        ):
+            url = f'{form}/{container}/{name}'
+            for one in (ours, theirs):
+                for number, start in enumerate((0, MB, 2 * MB), 1):
+                    piece = data[start : start + MB]
+                    who.ask('PUT', f'{container}/{name}-{number:05d}', data=piece)
+                manifest = {'X-Object-Manifest': f'{container}/{name}-'}
+                who.ask('PUT', f'{container}/{name}', headers=manifest)
+                assert theirs.size(url) == ours.size(ours.parse(url)) == len(data)
+                assert read(ours, url) == data
+                if one is ours:
+                    remove(ours, url)
+                else:
+                    theirs.delete(url)
+                assert who.objects(container) == []
+
+
+# --- each project in its own account
+
+
+def as_in_headers(catalog):
+    """A catalog of Keystone, as the middleware passes it on."""
+    return [
+        {
+            'type': service['type'],
+            'name': service['name'],
+            'endpoints': [
+                {one['interface'] + 'URL': one['url'], 'region': one['region']}
+                for one in service['endpoints']
+            ],
+        }
+        for service in catalog
+    ]
+
+
+class Project(Owner):
+    """One with a user, who has a token."""
+
+    def __init__(self, region):
+        self.account = region.user('somebody', roles=(swift.OPERATOR, 'member'))
+        self.id = self.account.project_id
+        super().__init__(swift.swift('keystone'), '', '', '', '3', self.account)
+        self.token = self.account.token()
+        found = requests.get(
+            f'{region.cloud.url}/auth/catalog', headers={'X-Auth-Token': self.token}, timeout=60
+        )
+        self.catalog = as_in_headers(found.json()['catalog'])
+
+    @property
+    def context(self):
+        return {
+            'auth_token': self.token,
+            'project_id': self.id,
+            'user_id': self.account.user_id,
+            'service_catalog': self.catalog,
+        }
+
+    @property
+    def caller(self):
+        return Caller(self.id, self.token, self.catalog)
+
+
+@pytest.fixture(scope='module')
+def project(region):
+    return Project(region)
+
+
+@pytest.fixture(scope='module')
+def tenants(region, owner, project):
+    """Our driver for the project, and theirs."""
+    ours = make_store(
+        swift.swift('keystone'),
+        swift_store_auth_address=owner.address,
+        swift_store_auth_version='3',
+        swift_store_user=owner.user,
+        swift_store_key=owner.key,
+        swift_store_region=region.name,
+        swift_store_multi_tenant=True,
+        swift_store_admin_tenants=['of-admins'],
+    )
+    with published(ours, context=project.context) as theirs:
+        yield ours.acting_for(project.caller), theirs
+
+
+@pytest.mark.parametrize(('size', 'sized'), [(1, True), (2 * MB + 5, False)])
+def test_a_store_in_which_each_project_has_an_account(tenants, project, name, size, sized):
+    ours, theirs = tenants
+    data = pattern(size)
+    here = ours.settings['swift_store_container']
+    urls = []
+    for one in (ours, theirs):
+        if one is ours:
+            url = ours.add(name, Source(data, sized=sized), size if sized else None)
+        else:
+            url = theirs.add(name, data, sized=sized)
+        urls.append(url)
+        assert theirs.get(url) == read(ours, url) == data
+        assert theirs.size(url) == ours.size(ours.parse(url)) == size
+        # and who has not written it removes it, with the container
+        if one is theirs:
+            remove(ours, url)
+        else:
+            theirs.delete(url)
+        assert project.ask('GET', f'?prefix={here}').text.split() == []
+    assert urls[0] == urls[1] and f'/AUTH_{project.id}/{here}_{name}/{name}' in url
+
+
+def test_both_let_the_same_projects_read(tenants, project, name):
+    ours, theirs = tenants
+    url = ours.add(name, Source(b'data'), 4)
+    container = f'{ours.settings["swift_store_container"]}_{name}'
+
+    def said():
+        headers = project.ask('HEAD', container).headers
+        return headers.get('X-Container-Read', ''), headers.get('X-Container-Write', '')
+
+    for public, projects in ((True, []), (False, ['one', 'two']), (False, []), (True, ['one'])):
+        theirs.acl(url, public, projects)
+        expected = said()
+        ours.acl(ours.parse(url), not public, ['another'])
+        assert said() != expected
+        ours.acl(ours.parse(url), public, projects)
+        assert said() == expected
+    remove(ours, url)
