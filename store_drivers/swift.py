@@ -13,25 +13,18 @@ up. A killed process leaves a claim and segments, and `delete` by that name remo
 from __future__ import annotations
 
 import contextlib
-import dataclasses
-import datetime
+import copy
 import logging
 import os
-import random
 import re
-import time
-import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, NoReturn
-
-from oslo_config import cfg
 
 from glance_lite.store import (
     BadStoreConfiguration,
     BadStoreUri,
+    Caller,
     Cap,
-    LeftBehind,
-    ObjectExists,
     ObjectNotFound,
     Source,
     StoreDenied,
@@ -40,21 +33,23 @@ from glance_lite.store import (
     StoreUnavailable,
 )
 from store_drivers import swift_locations as locations
-from store_drivers.swift_account import Account, Client, PastTheEnd, PluginLogin, plugin_of
-from store_drivers.swift_locations import Access, Place
+from store_drivers.swift_account import (
+    Account,
+    Client,
+    Download,
+    PastTheEnd,
+    PluginLogin,
+    plugin_of,
+)
+from store_drivers.swift_locations import Access, Place, Storage
 from store_drivers.swift_options import OPTIONS
-from store_drivers.swift_pieces import Buffered, Piece, Pieces
+from store_drivers.swift_projects import Projects, as_image
+from store_drivers.swift_upload import Attempt, NoContainer, remove_container, seconds
 
 LOG = logging.getLogger(__name__)
 
 #: Bytes that the options for sizes call a megabyte: Glance's.
 MB = 1000 * 1024
-#: How often a name is claimed, before whoever else claims it at the same time is taken to have it.
-CLAIMS = 8
-#: Seconds that a claim has stood when it is no race any more, but an upload.
-UPLOADING = 5.0
-#: Header of objects that says which upload wrote it.
-UPLOAD = 'X-Object-Meta-Glance-Lite-Upload'
 #: Credentials in urls of which connections are remembered.
 REMEMBERED = 32
 
@@ -63,12 +58,16 @@ REMEMBERED = 32
 _BESIDE = re.compile(r'(.*?)(\+[0-9a-f]{32}|-[0-9a-f]{32}-[0-9]{5,}|-0[0-9]{4})?')
 
 
-class NoContainer(StoreUnavailable):
-    """There is no such container."""
+class _Links:
+    """What is there when a store has started; its views for callers share it."""
+
+    client: Client
+    projects: Projects | None
+    accounts: dict[Access, Account]
 
 
 class SwiftStore(StoreDriver):
-    """An account of a Swift."""
+    """An account of a Swift, or the accounts of projects."""
 
     schemes = ('swift+config', 'swift+https', 'swift', 'swift+http')
     private_schemes = ('swift+config',)
@@ -83,6 +82,7 @@ class SwiftStore(StoreDriver):
         self._segment: int = settings['swift_store_large_object_chunk_size'] * MB
         self._container: str = settings['swift_store_container']
         self._seed: int = settings['swift_store_multiple_containers_seed']
+        self._many: bool = settings['swift_store_multi_tenant']
         self._buffer: str | None = None
         if not re.fullmatch('[!-~]{1,200}', self._container) or '/' in self._container:
             self._wrong('swift_store_container', f'{self._container!r} is no name of a container')
@@ -92,15 +92,35 @@ class SwiftStore(StoreDriver):
                 self._wrong('swift_upload_buffer_dir', 'must be a directory that we may write')
         self._reference: str = settings['default_swift_reference']
         self._known = locations.references(name, settings)
-        if self._reference not in self._known:
+        own = self._known.get(self._reference)
+        if self._many:
+            self.caps = Cap.WRITE | Cap.ACL | Cap.CALLER
+            self.schemes = ('swift+https', 'swift+http', 'swift', 'swift+config')
+            if own is not None and own.version == '1':
+                self._wrong('swift_store_auth_version', 'accounts of projects need Keystone')
+        elif own is None:
             self._wrong('swift_store_config_file', 'must be set: nothing says who we are for Swift')
+        self._links = _Links()
+        self._caller = Caller(None)
 
     def _wrong(self, option: str, reason: str) -> NoReturn:
         raise BadStoreConfiguration(f'[{self.name}] {option}: {reason}')
 
     def start(self) -> None:
-        self._client = Client(self.name, self.settings, self.needs)
-        self._accounts: dict[Access, Account] = {}
+        links, own = self._links, self._known.get(self._reference)
+        links.client = client = Client(self.name, self.settings, self.needs)
+        links.accounts = {}
+        links.projects = None
+        if self._many:
+            service = PluginLogin(client, plugin_of(own), self.settings) if own else None
+            links.projects = Projects(client, self.settings, service)
+        if own is None:
+            LOG.warning(
+                'Store %s has no credentials of its own: nothing is deleted, or told who may read, '
+                'but by users',
+                self.name,
+            )
+            return
         try:
             self.check()
         except NoContainer:
@@ -110,53 +130,93 @@ class SwiftStore(StoreDriver):
                 'swift_store_create_container_on_put',
             )
         except StoreDenied:
-            where = f'{self._known[self._reference].auth_url}'
-            self._wrong('default_swift_reference', f'{where} or Swift refuses {self._reference}')
+            self._wrong(
+                'default_swift_reference', f'{own.auth_url} or Swift refuses {self._reference}'
+            )
         except StoreUnavailable as ex:
             if 'certificate' in ex.message:
                 self._wrong('swift_store_cacert', 'the certificate of the server is not trusted')
             raise
 
+    def acting_for(self, caller: Caller | None) -> SwiftStore:
+        if not self._many:
+            return self
+        view = copy.copy(self)
+        view._caller = caller or Caller(None)
+        return view
+
+    # --- accounts
+
+    def _own(self, uploading: bool = False) -> Account:
+        """The account in which images are stored."""
+        projects = self._links.projects
+        if projects is None:
+            return self._account(self._known[self._reference])
+        return projects.account(self._caller, projects.url_of(self._caller), uploading)
+
     def _account(self, access: Access) -> Account:
-        found = self._accounts.get(access)
+        accounts = self._links.accounts
+        found = accounts.get(access)
         if found is None:
-            login = PluginLogin(self._client, plugin_of(access), self.settings)
-            found = self._accounts[access] = Account(self._client, login)
-            others = [one for one in self._accounts if one not in self._known.values()]
+            login = PluginLogin(self._links.client, plugin_of(access), self.settings)
+            found = accounts[access] = Account(self._links.client, login)
+            others = [one for one in list(accounts) if one not in self._known.values()]
             for one in others[:-REMEMBERED]:
-                self._accounts.pop(one, None)
+                accounts.pop(one, None)
         return found
 
-    @property
-    def _own(self) -> Account:
-        return self._account(self._known[self._reference])
+    def _account_of(self, key: Place) -> Account:
+        if isinstance(key.account, Access):
+            return self._account(key.account)
+        assert self._links.projects is not None
+        return self._links.projects.account(self._caller, key.account.url)
 
     # --- names
 
     def _container_of(self, name: str) -> str:
-        """The container of an image: the same for all, or by the beginning of its id."""
+        """The container of an image: the same for all, by the beginning of its id, or its own."""
+        if self._many:
+            return f'{self._container}_{name}'
         if not self._seed:
             return self._container
         length = self._seed + name[: self._seed].count('-')
         return f'{self._container}_{name.lower()[:length]}'
 
-    def _is_ours(self, container: str) -> bool:
-        return container == self._container or container.startswith(f'{self._container}_')
-
     def parse(self, url: str) -> Place:
+        """An object in whatever account, of which the configuration or the url has the credentials;
+        with accounts of projects, in any account."""
         scheme, credentials, account, container, name = locations.parse(url)
         if scheme == 'swift+config':
             if credentials is not None or account not in self._known:
                 raise BadStoreUri('The url has a reference that is not configured')
             return Place(self._known[account], container, name)
-        where = locations.address(scheme, account)
-        access = locations.access_of(credentials, where, self._known, self._is_ours(container))
+        where, own = locations.address(scheme, account), self._known.get(self._reference)
+        access: Access | Storage
+        if credentials is None and self._many:
+            access = Storage(where)
+        elif own is None:
+            raise BadStoreUri(f'Store {self.name} has no credentials of its own')
+        elif credentials is None:
+            access = locations.access_without(where, self._known, own)
+        else:
+            access = locations.access_of(credentials, where, self._known, own)
         return Place(access, container, name)
+
+    def owns(self, url: str) -> bool:
+        """In our account, or any account of a project, and in the container for that name."""
+        try:
+            place = self.parse(url)
+        except BadStoreUri:
+            return False
+        ours = self._many or place.account == self._known[self._reference]
+        return ours and place.container == self._container_of(place.name)
 
     def redact(self, url: str) -> str:
         return locations.redact(url)
 
     def _url(self, container: str, name: str) -> str:
+        if self._links.projects is not None:
+            return as_image(self._links.projects.url_of(self._caller), container, name)
         return f'swift+config://{self._reference}/{container}/{name}'
 
     def locate(self, name: str) -> tuple[str, ...]:
@@ -168,118 +228,18 @@ class SwiftStore(StoreDriver):
         if not re.fullmatch(r'[A-Za-z0-9][A-Za-z0-9._-]{0,200}', name):
             raise StoreError(f'{name!r} is not a name for an object')
         container = self._container_of(name)
-        with self._attempt(_Attempt(self._own, container, name)) as attempt:
-            pieces = Pieces(source, size, self._segment)
-            whole = pieces.whole(self._large)
-            if whole is not None:
-                self._put(attempt, whole, {})
-            else:
-                for piece in pieces:
-                    self._add_segment(attempt, piece)
-                manifest = locations.quoted(container, f'{attempt.prefix}-')
-                self._put(attempt, None, {'X-Object-Manifest': manifest.replace('%2F', '/')})
-        return self._url(container, name)
-
-    @contextlib.contextmanager
-    def _attempt(self, attempt: _Attempt) -> Iterator[_Attempt]:
-        """Nothing is left of it if the block fails."""
-        try:
-            self._take(attempt)
-            yield attempt
-        except BaseException as ex:
-            self._undo(attempt, ex)
-            raise
-        try:
-            attempt.remove(attempt.claim)
-        except StoreError as ex:
-            LOG.warning('Store %s keeps a claim until the image is deleted: %s', self.name, ex)
-
-    def _take(self, attempt: _Attempt) -> None:
-        """Claim a name that nobody has. `ObjectExists`."""
-        for number in range(CLAIMS):
-            self._put_claim(attempt)
-            found = {
-                entry['name']: _seconds(entry['last_modified'])
-                for entry in attempt.account.entries(
-                    attempt.container, prefix=attempt.name, end_marker=f'{attempt.name}-'
-                )
-            }
-            now = found.pop(attempt.claim, max(found.values(), default=0.0))
-            if not found:
-                return
-            attempt.remove(attempt.claim)
-            attempt.claim = ''
-            if attempt.name in found or now - min(found.values()) > UPLOADING:
-                break
-            time.sleep(random.uniform(0, 0.05 * 2**number))
-        raise ObjectExists(f'Store {self.name} holds {attempt.name} already')
-
-    def _put_claim(self, attempt: _Attempt) -> None:
-        attempt.claim = f'{attempt.name}+{uuid.uuid4().hex}'
-        try:
-            attempt.account.do('PUT', attempt.container, attempt.claim)
-        except ObjectNotFound:
-            if not self.settings['swift_store_create_container_on_put']:
-                attempt.claim = ''
-                raise self._no_container(attempt.container) from None
-            attempt.account.do('PUT', attempt.container)
-            attempt.account.do('PUT', attempt.container, attempt.claim)
-
-    def _no_container(self, container: str) -> NoContainer:
-        return NoContainer(f'Store {self.name} has no container {container}')
-
-    def _add_segment(self, attempt: _Attempt, piece: Piece) -> None:
-        # It costs little beside a segment, and a token that was revoked is found out while it can
-        # be renewed: what has been read of the source cannot be read again.
-        attempt.account.do('HEAD', attempt.container)
-        attempt.segments += 1
-        self._send(attempt, attempt.segment(attempt.segments), piece, {})
-
-    def _send(
-        self, attempt: _Attempt, name: str, piece: Piece | None, headers: Mapping[str, str]
-    ) -> None:
-        kind = {'Content-Type': 'application/octet-stream', **headers}
-        with contextlib.ExitStack() as stack:
-            body = piece
-            if piece is not None and self._buffer is not None:
-                body = stack.enter_context(contextlib.closing(Buffered(piece, self._buffer)))
-            try:
-                attempt.account.do('PUT', attempt.container, name, headers=kind, body=body)
-            except StoreError:
-                if piece is not None and piece.error is not None:
-                    raise piece.error from None
-                raise
-
-    def _put(self, attempt: _Attempt, piece: Piece | None, headers: Mapping[str, str]) -> None:
-        """Write the object itself, under a name that nothing has."""
-        attempt.begun = True
-        only = {'If-None-Match': '*', UPLOAD: attempt.token, **headers}
-        try:
-            self._send(attempt, attempt.name, piece, only)
-        except ObjectExists:
-            # Or it is ours, and the answer to the first attempt was lost.
-            if not attempt.is_ours():
-                attempt.begun = False
-                raise
-        except StoreError:
-            # Or it is done, and the answer was lost.
-            if piece is not None and not piece.complete or not attempt.is_ours():
-                raise
-
-    def _undo(self, attempt: _Attempt, ex: BaseException) -> None:
-        """Remove what a failed upload has left. `LeftBehind`, when the server does not let us."""
-        try:
-            for number in range(1, attempt.segments + 1):
-                attempt.remove(attempt.segment(number))
-            if attempt.begun and attempt.is_ours(or_nobodys=True):
-                # Of what is still on its way to us: a later deletion is stronger.
-                attempt.remove(attempt.name)
-            if attempt.claim:
-                attempt.remove(attempt.claim)
-        except StoreError as second:
-            LOG.error('Store %s may hold something of a failed upload: %s', self.name, second)
-            if isinstance(ex, Exception):
-                raise LeftBehind(f'Store {self.name} failed: {second}') from ex
+        url = self._url(container, name)
+        Attempt(
+            self.name,
+            self._own(uploading=True),
+            container,
+            name,
+            # One of an image's own cannot be there before.
+            create=self._many or self.settings['swift_store_create_container_on_put'],
+            buffer=self._buffer,
+            alone=self._many,
+        ).run(source, size, self._segment, self._large)
+        return url
 
     # --- out
 
@@ -288,7 +248,15 @@ class SwiftStore(StoreDriver):
             self.size(key)
             return iter(())
         try:
-            return _Download(self, key, offset, length)
+            return Download(
+                self._account_of(key),
+                key.container,
+                key.name,
+                offset=offset,
+                length=length,
+                chunk_size=self.chunk_size,
+                again=self.settings['swift_store_retry_get_count'],
+            )
         except ObjectNotFound:
             raise self._missing(key) from None
         except PastTheEnd:
@@ -303,27 +271,47 @@ class SwiftStore(StoreDriver):
             raise self._missing(key)
         return head
 
-    def _account_of(self, key: Place) -> Account:
-        assert isinstance(key.account, Access)
-        return self._account(key.account)
-
     def _missing(self, key: Place) -> StoreError:
         """There is no such object; and without the container nobody knows if there was."""
+        gone = ObjectNotFound(f'Store {self.name} does not hold the data')
         try:
-            if key.container == self._container:
-                self.check()
+            if isinstance(key.account, Storage) or self._account_of(key).head(key.container):
+                return gone  # a container of its own goes with it
+            if (key.account, key.container) != (
+                self._known[self._reference],
+                self._container_of(key.name),
+            ):
+                return BadStoreUri(f'Store {self.name}: there is no such container any more')
         except StoreError as ex:
             return ex
-        return ObjectNotFound(f'Store {self.name} does not hold the data')
+        creates = self.settings['swift_store_create_container_on_put']
+        return gone if creates else self._no_container(key.container)
+
+    def _no_container(self, container: str) -> NoContainer:
+        return NoContainer(f'Store {self.name} has no container {container}')
+
+    # --- away
 
     def delete(self, key: Place) -> None:
         account = self._account_of(key)
+        gone: ObjectNotFound | None = None
+        try:
+            self._delete(account, key)
+        except ObjectNotFound as ex:
+            gone = ex
+        if self._is_alone(key):
+            remove_container(account, key.container)
+        if gone is not None:
+            raise gone
+
+    def _is_alone(self, key: Place) -> bool:
+        """Whether the container is for this object alone."""
+        return isinstance(key.account, Storage) and key.container == self._container_of(key.name)
+
+    def _delete(self, account: Account, key: Place) -> None:
         head = account.head(key.container, key.name)
         if head is not None and head.get('X-Static-Large-Object', '').lower() == 'true':
-            answer = account.ask(
-                'DELETE', key.container, key.name, **{'multipart-manifest': 'delete'}
-            )
-            answer.close()
+            account.remove_static(key.container, key.name)
             return
         found = [(key.container, name) for name in self._beside(account, key)]
         manifest = locations.unquoted((head or {}).get('X-Object-Manifest', ''))
@@ -332,6 +320,11 @@ class SwiftStore(StoreDriver):
             found += [
                 (container, entry['name']) for entry in account.entries(container, prefix=prefix)
             ]
+        elif manifest:
+            raise StoreError(
+                f'Store {self.name}: the data of {key.name} is in segments whose names do not '
+                'begin with it, and may be those of others'
+            )
         for place in dict.fromkeys(found):
             with contextlib.suppress(ObjectNotFound):
                 account.do('DELETE', *place)
@@ -350,9 +343,24 @@ class SwiftStore(StoreDriver):
                 if found and found[1] == key.name and found[2]:
                     yield entry['name']
 
+    # --- who reads, with accounts of projects
+
+    def acl(self, key: Place, public: bool, projects: Sequence[str]) -> None:
+        if not self._is_alone(key):
+            return  # of a time when there was one account, of which only we read
+        readers = '*:*' if public else ','.join(f'{project}:*' for project in projects)
+        writers = (f'{project}:*' for project in self.settings['swift_store_admin_tenants'])
+        self._account_of(key).do(
+            'POST',
+            key.container,
+            headers={'X-Container-Read': readers, 'X-Container-Write': ','.join(writers)},
+        )
+
+    # --- for people
+
     def list(self) -> Iterator[tuple[str, int, float]]:
         """Objects with their segments; and what a broken upload has left, as if it were one."""
-        account = self._own
+        account = self._own()
         containers = [self._container]
         if self._seed:
             found = account.entries(prefix=f'{self._container}_')
@@ -376,11 +384,9 @@ class SwiftStore(StoreDriver):
                 open_, first = {}, name
             first = first or name
             size, when = open_.get(name, (0, 0.0))
-            modified = _seconds(entry['last_modified'])
+            modified = seconds(entry['last_modified'])
             open_[name] = size + entry['bytes'], max(when, modified)
         yield from ((self._url(container, one), *said) for one, said in open_.items())
-
-    # --- for people
 
     def describe(self) -> Mapping[str, Any]:
         return {
@@ -390,96 +396,14 @@ class SwiftStore(StoreDriver):
         }
 
     def check(self) -> None:
-        if self._seed:
-            self._own.do('HEAD')
-        elif self._own.head(self._container) is None:
-            # The next upload makes it; until then there is nothing to read.
-            if not self.settings['swift_store_create_container_on_put']:
-                raise self._no_container(self._container)
-
-
-@dataclasses.dataclass
-class _Attempt:
-    """An upload, and what it has made so far."""
-
-    account: Account
-    container: str
-    name: str
-    token: str = dataclasses.field(default_factory=lambda: uuid.uuid4().hex)
-    #: name of the claim; empty: there is none
-    claim: str = ''
-    #: number of segments that there may be
-    segments: int = 0
-    #: whether there may be the object itself
-    begun: bool = False
-
-    @property
-    def prefix(self) -> str:
-        return f'{self.name}-{self.token}'
-
-    def segment(self, number: int) -> str:
-        return f'{self.prefix}-{number:05d}'
-
-    def remove(self, name: str) -> None:
-        with contextlib.suppress(ObjectNotFound):
-            self.account.do('DELETE', self.container, name)
-
-    def is_ours(self, or_nobodys: bool = False) -> bool:
-        """Whether the object is there and this upload has written it."""
-        head = self.account.head(self.container, self.name)
-        return or_nobodys if head is None else head.get(UPLOAD) == self.token
-
-
-class _Download:
-    """The bytes of an object. Where it breaks off it is asked for the rest, some times."""
-
-    def __init__(self, store: SwiftStore, key: Place, offset: int, length: int | None) -> None:
-        self._store = store
-        self._key = key
-        self._offset = offset
-        self._length = length
-        self._left: int = store.settings['swift_store_retry_get_count']
-        self._reading = self._open()
-
-    def _open(self) -> Any:
-        key, store = self._key, self._store
-        return store._account_of(key).read(
-            key.container,
-            key.name,
-            offset=self._offset,
-            length=self._length,
-            chunk_size=store.chunk_size,
-        )
-
-    def __iter__(self) -> Iterator[bytes]:
-        return self
-
-    def __next__(self) -> bytes:
-        while True:
-            try:
-                chunk: bytes = next(self._reading)
-            except StoreError as ex:
-                self._reading.close()
-                if not self._left:
-                    raise
-                self._left -= 1
-                LOG.warning(
-                    'Store %s broke off, and is asked for the rest: %s', self._store.name, ex
-                )
-                etag = self._reading.etag
-                self._reading = self._open()
-                if self._reading.etag != etag:
-                    raise StoreUnavailable(f'Store {self._store.name} holds other data now') from ex
-                continue
-            self._offset += len(chunk)
-            if self._length is not None:
-                self._length -= len(chunk)
-            return chunk
-
-    def close(self) -> None:
-        self._reading.close()
-
-
-def _seconds(stamp: str) -> float:
-    """A time of a listing, as seconds of the epoch."""
-    return datetime.datetime.fromisoformat(f'{stamp}+00:00').timestamp()
+        if self._many:
+            if self._reference in self._known:
+                self.acting_for(None)._own().head()  # there may be none, and it can be asked for
+        elif self._seed:
+            self._own().do('HEAD')
+        # Else the next upload makes it; until then there is nothing to read.
+        elif not (
+            self._own().head(self._container)
+            or self.settings['swift_store_create_container_on_put']
+        ):
+            raise self._no_container(self._container)

@@ -3,11 +3,11 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any, Protocol
-from urllib.parse import urlsplit
 
 from glance_lite.store import (
     BadStoreConfiguration,
@@ -22,6 +22,8 @@ from store_drivers.swift_locations import Access, quoted
 
 if TYPE_CHECKING:
     import requests
+
+LOG = logging.getLogger(__name__)
 
 #: Seconds, and how often a request is tried that can be repeated.
 CONNECT, READ, ATTEMPTS = 20.0, 60.0, 3
@@ -74,7 +76,7 @@ class Client:
             import keystoneauth1.session
             import requests
             import requests.adapters
-            import swiftclient.authv1
+            import swiftclient.authv1  # type: ignore[import-untyped]  # noqa: F401 - it must be there
             import urllib3.exceptions
         except ImportError as ex:
             raise BadStoreConfiguration(
@@ -87,6 +89,8 @@ class Client:
             urllib3.exceptions.HTTPError,
             OSError,
         )
+        #: what is raised where something is read that must be JSON
+        self.garbled = (*self.breaks, ValueError)
         self.refusals = keystoneauth1.exceptions.ClientException
         self._settings = settings
         file = settings['swift_store_cacert']
@@ -162,6 +166,16 @@ class PluginLogin:
             )
         return str(found).rstrip('/')
 
+    def urls(self) -> list[str]:
+        """Of all accounts of ours that the catalog has, whatever their region."""
+        catalog = self.ask(lambda session: self._plugin.get_access(session).service_catalog)
+        kind = self._settings['swift_store_service_type']
+        return [str(url).rstrip('/') for url in catalog.get_urls(service_type=kind)]
+
+    def project_id(self) -> str | None:
+        found: str | None = self.ask(lambda session: self._plugin.get_project_id(session))
+        return found
+
     def ask(self, question: Callable[[Any], Any]) -> Any:
         """What `question` finds out with a session."""
         from keystoneauth1 import exceptions
@@ -194,12 +208,13 @@ def plugin_of(access: Access) -> Any:
     if access.application:
         return v3.ApplicationCredential(access.auth_url, access.key, access.user)
     project, _, user = access.user.partition(':')
+    domains: dict[str, Any] = dict(access.domains)
     return v3.Password(
         access.auth_url,
         username=user,
         password=access.key,
         project_name=project,
-        **dict(access.domains),
+        **domains,
     )
 
 
@@ -216,11 +231,11 @@ class Account:
         *path: str,
         headers: Mapping[str, str] | None = None,
         body: Rewindable | None = None,
-        **parameters: Any,
+        query: Mapping[str, Any] | None = None,
     ) -> requests.Response:
         """The answer, whose body is not read yet, if it is a success. The contract's errors.
 
-        What can be repeated is repeated; `parameters` are those of the query.
+        What can be repeated is repeated.
         """
         login, attempt, renewed = self._login, 0, False
         while True:
@@ -233,7 +248,7 @@ class Account:
                     url,
                     headers={'X-Auth-Token': token, **(headers or {})},
                     data=body if body is not None else None,
-                    params=parameters,
+                    params=query,
                 )
             except self._client.breaks as ex:
                 if attempt < ATTEMPTS and self._again(body):
@@ -274,14 +289,15 @@ class Account:
         except ObjectNotFound:
             return None
 
-    def entries(self, *path: str, **parameters: Any) -> Iterator[Mapping[str, Any]]:
+    def entries(self, *path: str, **parameters: str) -> Iterator[Mapping[str, Any]]:
         """What a listing of the account, or of a container, has. `ObjectNotFound`."""
         marker = ''
         while True:
-            answer = self.ask('GET', *path, format='json', limit=PAGE, marker=marker, **parameters)
+            query = {'format': 'json', 'limit': PAGE, 'marker': marker, **parameters}
+            answer = self.ask('GET', *path, query=query)
             try:
                 page = answer.json() if answer.status_code == 200 else []
-            except (*self._client.breaks, ValueError) as ex:
+            except self._client.garbled as ex:
                 raise self._client.broken(ex) from None
             finally:
                 answer.close()
@@ -289,6 +305,25 @@ class Account:
             if not page:
                 return
             marker = page[-1]['name']
+
+    def remove_static(self, container: str, name: str) -> None:
+        """Delete an object with all the segments that its manifest names. `StoreUnavailable`."""
+        answer = self.ask(
+            'DELETE',
+            container,
+            name,
+            headers={'Accept': 'application/json'},
+            query={'multipart-manifest': 'delete'},
+        )
+        try:
+            done = answer.json()
+        except self._client.garbled as ex:
+            raise self._client.broken(ex) from None
+        finally:
+            answer.close()
+        # The status of the answer is a success in any case.
+        if not str(done.get('Response Status', '')).startswith('200'):
+            raise StoreUnavailable(f'Store {self._client.store} kept segments of {name}')
 
     def read(self, *path: str, offset: int, length: int | None, chunk_size: int) -> Reading:
         """The bytes of an object from `offset`. `ObjectNotFound`, `PastTheEnd`."""
@@ -347,6 +382,54 @@ class Reading:
         self._answer.close()
 
 
-def host_of(url: str) -> str:
-    """Host and port of a server."""
-    return urlsplit(url).netloc.lower()
+class Download:
+    """The bytes of an object. Where it breaks off it is asked for the rest, some times."""
+
+    def __init__(
+        self,
+        account: Account,
+        *path: str,
+        offset: int,
+        length: int | None,
+        chunk_size: int,
+        again: int,
+    ) -> None:
+        """`again`: how often. What `Account.read` raises."""
+        self._account = account
+        self._path = path
+        self._offset = offset
+        self._length = length
+        self._chunk_size = chunk_size
+        self._left = again
+        self._reading = self._open()
+
+    def _open(self) -> Reading:
+        return self._account.read(
+            *self._path, offset=self._offset, length=self._length, chunk_size=self._chunk_size
+        )
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self
+
+    def __next__(self) -> bytes:
+        while True:
+            try:
+                chunk = next(self._reading)
+            except StoreError as ex:
+                self._reading.close()
+                if not self._left:
+                    raise
+                self._left -= 1
+                LOG.warning('It broke off, and is asked for the rest: %s', ex)
+                etag = self._reading.etag
+                self._reading = self._open()
+                if self._reading.etag != etag:
+                    raise StoreUnavailable('The store holds other data now') from ex
+                continue
+            self._offset += len(chunk)
+            if self._length is not None:
+                self._length -= len(chunk)
+            return chunk
+
+    def close(self) -> None:
+        self._reading.close()

@@ -71,7 +71,10 @@ class _Parser(configparser.ConfigParser):
     """An ini file in which a value may stand in quotes."""
 
     def value(self, section: str, option: str) -> str | None:
-        text = self.get(section, option, fallback='')
+        try:
+            text = self.get(section, option, fallback='')
+        except configparser.InterpolationError:
+            text = self.get(section, option, raw=True)  # a password with a percent sign
         if text[:1] in ('"', "'"):
             if len(text) < 2 or text[-1] != text[0]:
                 raise ValueError(f'{option}: the quote is not closed')
@@ -86,6 +89,9 @@ def references(store: str, settings: Mapping[str, Any]) -> dict[str, Access]:
     """
     file: str | None = settings['swift_store_config_file']
     default: str = settings['default_swift_reference']
+    tenants: bool = settings['swift_store_multi_tenant']
+    if file is not None and tenants:
+        _wrong(store, 'swift_store_config_file: not with swift_store_multi_tenant')
     if file is None:
         options = {
             name: settings[f'swift_store_{name}']
@@ -97,6 +103,8 @@ def references(store: str, settings: Mapping[str, Any]) -> dict[str, Access]:
         try:
             return {default: _access(options, settings)}
         except ValueError as ex:
+            if tenants and set(options) == {'auth_address'}:
+                return {}  # which says nothing of who we are
             _wrong(store, f'swift_store_{ex}')
     parser = _Parser()
     found: dict[str, Access] = {}
@@ -147,7 +155,8 @@ def _access(values: Mapping[str, str], settings: Mapping[str, Any]) -> Access:
             domains[f'{kind}_domain_id'] = 'default'
     fixed = tuple(sorted(domains.items()))
     if version == '3' and all(name in values for name in _SECRETS):
-        return Access(address, version, *(values[name] for name in _SECRETS), True, fixed)
+        identity, secret = (values[name] for name in _SECRETS)
+        return Access(address, version, identity, secret, True, fixed)
     for name in ('user', 'key'):
         if name not in values:
             raise ValueError(f'{name}: must be set')
@@ -185,28 +194,32 @@ def address(scheme: str, account: str) -> str:
         raise BadStoreUri('Not a swift url') from None
 
 
-def access_of(
-    credentials: str | None, auth_url: str, known: Mapping[str, Access], ours: bool
-) -> Access:
-    """Whose account is meant by an older url. `BadStoreUri`.
+def access_of(credentials: str, auth_url: str, known: Mapping[str, Access], own: Access) -> Access:
+    """Whose account is meant by an older url with credentials. `BadStoreUri`.
 
-    Only auth addresses that are in the configuration are ever asked. Credentials in a url are used
-    as they are; without them it is the account of the configuration, for data that is `ours`.
+    A user that we know may have another password by now, and a server that we know another path.
+    Any other is asked as the url says; nothing is sent there but what the url contains.
     """
-    near = [access for access in known.values() if access.auth_url == auth_url]
-    if not near:
-        raise BadStoreUri('The auth address of the url is that of no reference')
-    if credentials is None:
-        if not ours:
-            raise BadStoreUri('There are no credentials in the url')
-        return near[0]
     user, _, key = unquote(credentials).rpartition(':')
     if ':' not in user or not key:
         raise BadStoreUri('The credentials in the url are not PROJECT:USER:KEY')
+    host = urlsplit(auth_url).netloc
+    near = [access for access in known.values() if urlsplit(access.auth_url).netloc == host]
+    near.sort(key=lambda access: access.auth_url != auth_url)
     for access in near:
-        if (access.user, access.key) == (user, key):
+        if access.user == user:
             return access
-    return dataclasses.replace(near[0], user=user, key=key, application=False)
+    like = near[0] if near else dataclasses.replace(own, auth_url=auth_url)
+    return dataclasses.replace(like, user=user, key=key, application=False)
+
+
+def access_without(auth_url: str, known: Mapping[str, Access], own: Access) -> Access:
+    """Whose account is meant by a url of an auth address alone, as Glance writes for application
+    credentials. `BadStoreUri`."""
+    for access in (own, *known.values()):
+        if access.auth_url == auth_url:
+            return access
+    raise BadStoreUri('There are no credentials in the url')
 
 
 def quoted(*parts: str) -> str:

@@ -83,7 +83,7 @@ class Buffered(Piece):
     def __init__(self, piece: Piece, directory: str) -> None:
         """Reads all of the `piece`. Raises what the source raises; `StoreUnavailable`."""
         try:
-            self._file = tempfile.TemporaryFile(dir=directory)
+            self._file = tempfile.TemporaryFile(dir=directory)  # noqa: SIM115 - see `close`
         except OSError as ex:
             raise _no_buffer(directory, ex) from ex
         try:

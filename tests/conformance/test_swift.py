@@ -3,11 +3,12 @@
 
 from __future__ import annotations
 
-import tracemalloc
+import contextlib
 import uuid
 
 import pytest
 
+from glance_lite.store import Caller, ObjectNotFound
 from glance_lite.testing.stores import StoreConformance
 from store_drivers.swift import SwiftStore
 from tests.backends import keystone, swift
@@ -85,6 +86,74 @@ class TestWithKeystone(Cases):
         swift.serve(server, region)
         account = region.user('images', roles=(swift.OPERATOR,))
         return make_store(server, **keystone_settings(region, account))
+
+
+def catalog_of(connection):
+    """The catalog of somebody's token, as the header X-Service-Catalog has it."""
+    catalog = connection.session.auth.get_access(connection.session).service_catalog
+    found = []
+    for service in catalog.normalize_catalog():
+        regions = {}
+        for endpoint in service['endpoints']:
+            urls = regions.setdefault(endpoint['region_id'], {'region': endpoint['region_id']})
+            urls[f'{endpoint["interface"]}URL'] = endpoint['url']
+        found.append({**service, 'endpoints': list(regions.values())})
+    return tuple(found)
+
+
+def caller_of(account):
+    return Caller(account.project_id, account.token(), catalog_of(account.connect()))
+
+
+class Tenants:
+    """A store with accounts of projects, and people."""
+
+    def __init__(self):
+        self.server, self.region = swift.swift('keystone'), keystone.cloud().region()
+        swift.serve(self.server, self.region)
+        self.service = self.region.user('images', roles=(swift.OPERATOR,))
+        swift.reseller(self.region.cloud, self.service)
+        self.store = make_store(
+            self.server,
+            **keystone_settings(self.region, self.service),
+            swift_store_multi_tenant=True,
+            swift_store_create_container_on_put=False,
+            swift_store_admin_tenants=['operators'],
+        )
+        self.owner = self.region.user('owner', roles=(swift.OPERATOR,))
+
+    def as_owner(self):
+        return self.store.acting_for(caller_of(self.owner))
+
+    def as_service(self):
+        return self.store.acting_for(Caller(self.owner.project_id))
+
+
+@pytest.fixture(scope='module')
+def tenants():
+    return Tenants()
+
+
+class AccountsOfProjects(Cases):
+    @pytest.fixture
+    def driver(self, acting):
+        acting.schemes = ('swift+http', *acting.schemes)  # which the catalog has here
+        yield acting
+        for url in self._added:
+            with contextlib.suppress(ObjectNotFound):
+                acting.delete(acting.parse(url))
+
+
+class TestAsTheOwner(AccountsOfProjects):
+    @pytest.fixture(scope='class')
+    def acting(self, tenants):
+        return tenants.as_owner()
+
+
+class TestAsTheService(AccountsOfProjects):
+    @pytest.fixture(scope='class')
+    def acting(self, tenants):
+        return tenants.as_service()
 
 
 def test_under_eventlet():
