@@ -84,7 +84,7 @@ for line in sys.stdin:
     try:
         answer = {'is': globals()[verb](*arguments)}
     except Exception as ex:
-        answer = {'error': type(ex).__name__, 'text': str(ex)}
+        answer = {'error': type(ex).__name__}
     print(json.dumps(answer), flush=True)
 """
 
@@ -136,7 +136,7 @@ class Published:
         self._in.flush()
         answer = json.loads(self._out.readline())
         if 'error' in answer:
-            raise Refused(f'{answer["error"]}: {answer["text"]}')
+            raise Refused(answer['error'])
         return answer['is']
 
     def add(self, name: str, data: bytes, scheme: str = '', sized: bool = True) -> str:
