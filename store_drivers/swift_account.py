@@ -170,7 +170,11 @@ class PluginLogin:
         """Of all accounts of ours that the catalog has, whatever their region."""
         catalog = self.ask(lambda session: self._plugin.get_access(session).service_catalog)
         kind = self._settings['swift_store_service_type']
-        return [str(url).rstrip('/') for url in catalog.get_urls(service_type=kind)]
+        return [
+            str(url)
+            for interface in ('public', 'internal', 'admin')
+            for url in catalog.get_urls(service_type=kind, interface=interface)
+        ]
 
     def project_id(self) -> str | None:
         found: str | None = self.ask(lambda session: self._plugin.get_project_id(session))

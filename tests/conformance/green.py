@@ -5,12 +5,16 @@ from __future__ import annotations
 
 import os
 import pathlib
+import re
 import subprocess
 import sys
 
 from tests.sizes import full
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
+
+#: What is printed after the number of tests that passed.
+COUNTED = 'passed under eventlet'
 
 CODE = """
 import eventlet
@@ -35,4 +39,6 @@ def passes(file: str, select: str) -> None:
         timeout=full(300, 1500),
     )  # fmt: skip
     assert done.returncode == 0, done.stdout[-5000:] + done.stderr[-2000:]
-    assert ' passed' in done.stdout and 'skipped' not in done.stdout
+    counted = re.search(r'(\d+) passed', done.stdout)
+    assert counted and 'skipped' not in done.stdout
+    print(f'{counted[1]} {COUNTED}')

@@ -3,9 +3,7 @@
 
 from __future__ import annotations
 
-import pathlib
-import subprocess
-import sys
+import uuid
 
 import pytest
 
@@ -14,9 +12,13 @@ from glance_lite.store import BadStoreConfiguration, BadStoreUri, Cap
 from glance_lite.store_config import driver_class
 from glance_lite.testing.faults import Source
 from glance_lite.testing.stores import ReadOnlyConformance, StoreConformance
+from tests.backends import ceph, radosgw
 from tests.backends import web as servers
+from tests.conformance import green
 from tests.conformance.test_stores import file_store
 from tests.sizes import full
+
+MIB = 1024 * 1024
 
 
 def bridged(name, **settings):
@@ -58,24 +60,61 @@ class TestHttp(ReadOnlyConformance):
         return driver.parse(f'{self.web.http}/{name}')
 
 
+@pytest.mark.peer
+@pytest.mark.skipif(full(True, False), reason='It makes a client for each request')
+class TestS3(StoreConformance):
+    large = full(11 * MIB + 1, 64 * MIB + 1)
+
+    @pytest.fixture(scope='class')
+    @staticmethod
+    def store():
+        gateway = radosgw.gateway()
+        with gateway.user() as user:
+            yield bridged(
+                's3',
+                s3_store_host=gateway.http,
+                s3_store_access_key=user.access,
+                s3_store_secret_key=user.secret,
+                s3_store_bucket=f'images{uuid.uuid4().hex[:12]}',
+                s3_store_create_bucket_on_put=True,
+                s3_store_bucket_url_format='path',
+                s3_store_large_object_size=5,
+                s3_store_large_object_chunk_size=5,
+            )
+
+    @pytest.fixture
+    def driver(self, store):
+        return store
+
+
+@pytest.mark.peer
+class TestRbd(StoreConformance):
+    large = full(5 * MIB + 1, 64 * MIB + 1)
+
+    @pytest.fixture(scope='class')
+    @staticmethod
+    def store(tmp_path_factory):
+        cluster = ceph.cluster()
+        with cluster.pool() as pool:
+            client = cluster.client(tmp_path_factory.mktemp('ceph'), pool)
+            yield bridged(
+                'rbd',
+                rbd_store_ceph_conf=client.conf,
+                rbd_store_user=client.user,
+                rbd_store_pool=pool,
+                rbd_store_chunk_size=1,
+            )
+
+    @pytest.fixture
+    def driver(self, store):
+        return store
+
+
 # --- beyond the kit
 
 
 def test_the_kit_under_eventlet():
-    """In a process in which eventlet has taken the place of what blocks."""
-    code = (
-        'import eventlet; eventlet.monkey_patch(); import sys, pytest; '
-        'sys.exit(pytest.main(sys.argv[1:]))'
-    )
-    # Without our own set-up, which demands that nobody has done this.
-    options = ('-q', '--noconftest', '-p', 'no:xdist', '-p', 'no:cacheprovider', '-k', 'TestFile')
-    done = subprocess.run(
-        [sys.executable, '-W', 'ignore', '-c', code, *options, __file__],
-        capture_output=True,
-        text=True,
-        cwd=pathlib.Path(__file__).parents[2],
-    )
-    assert done.returncode == 0, done.stdout[-3000:] + done.stderr
+    green.passes(__file__, 'TestFile')
 
 
 def test_cinder_is_loaded_and_configured():
