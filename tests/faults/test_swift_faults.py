@@ -27,8 +27,8 @@ from glance_lite.testing.stores import pattern
 from store_drivers import swift as swift_driver
 from store_drivers import swift_account
 from tests.backends import keystone, swift
+from tests.backends.swift_stores import keystone_settings, make_store
 from tests.backends.wire import Wire
-from tests.conformance.test_swift import make_store
 
 pytestmark = pytest.mark.peer
 
@@ -287,14 +287,7 @@ def test_credentials_that_are_revoked_in_an_upload(name):
     region, server = cloud.region(), swift.swift('keystone')
     swift.serve(server, region)
     account = region.user('images', roles=(swift.OPERATOR,))
-    driver = make_store(
-        server,
-        swift_store_auth_address=cloud.url,
-        swift_store_auth_version='3',
-        swift_store_user=f'{account.project}:{account.name}',
-        swift_store_key=keystone.PASSWORD,
-        swift_store_region=region.name,
-    )
+    driver = make_store(server, **keystone_settings(region, account))
     url = driver.add(str(uuid.uuid4()), Source(b'data'), 4)
 
     def may(enabled):

@@ -13,11 +13,11 @@ from urllib.parse import quote
 import pytest
 import requests
 
-from glance_lite.store import Caller, ObjectExists, ObjectNotFound
+from glance_lite.store import ObjectExists, ObjectNotFound
 from glance_lite.testing.faults import Source
 from glance_lite.testing.stores import pattern
 from tests.backends import keystone, swift
-from tests.conformance.test_swift import make_store
+from tests.backends.swift_stores import caller_of, keystone_settings, make_store
 from tests.peers.published import Published, Refused
 
 pytestmark = pytest.mark.peer
@@ -46,7 +46,7 @@ class Owner:
 
     def __init__(self, server, user, key, address, version, account=None):
         self.user, self.key, self.address = user, key, address
-        self._version, self._account = version, account
+        self._version, self.account = version, account
         self._server = server
         self._asking = requests.Session()
         self._asking.trust_env = False
@@ -59,13 +59,13 @@ class Owner:
         )
 
     def ask(self, method, path='', **kwargs):
-        if self._account is None:
+        if self.account is None:
             known = {'X-Auth-User': self.user, 'X-Auth-Key': self.key}
             answer = self._asking.get(self._server.auth_url, headers=known, timeout=30)
             token, url = answer.headers['X-Auth-Token'], answer.headers['X-Storage-Url']
         else:
-            token = self._account.token()
-            url = f'{self._server.url}/v1/AUTH_{self._account.project_id}'
+            token = self.account.token()
+            url = f'{self._server.url}/v1/AUTH_{self.account.project_id}'
         headers = {'X-Auth-Token': token, **kwargs.pop('headers', {})}
         answer = self._asking.request(
             method, f'{url}/{path}', headers=headers, timeout=60, **kwargs
@@ -115,7 +115,7 @@ def other(region):
 @pytest.fixture(scope='module', params=['one container', 'by seed'])
 def both(request, owner, other, region, tmp_path_factory):
     """Our driver and theirs: as the only store, with a file of references, or one of several."""
-    options = {'swift_store_region': region.name, 'swift_store_auth_version': '3'}
+    options = keystone_settings(region, owner.account)
     alone = request.param == 'one container'
     if alone:
         file = tmp_path_factory.mktemp('swift') / 'swift.conf'
@@ -126,12 +126,7 @@ def both(request, owner, other, region, tmp_path_factory):
             'default_swift_reference': 'new',
         }
     else:
-        options |= {
-            'swift_store_auth_address': owner.address,
-            'swift_store_user': owner.user,
-            'swift_store_key': owner.key,
-            'swift_store_multiple_containers_seed': 2,
-        }
+        options['swift_store_multiple_containers_seed'] = 2
     ours = make_store(swift.swift('keystone'), **options)
     with published(ours, several=not alone) as theirs:
         yield ours, theirs
@@ -317,51 +312,9 @@ def test_a_swift_with_users_of_its_own(secure, name, tmp_path):
 # --- each project in its own account
 
 
-def as_in_headers(catalog):
-    """A catalog of Keystone, as the middleware passes it on."""
-    return [
-        {
-            'type': service['type'],
-            'name': service['name'],
-            'endpoints': [
-                {one['interface'] + 'URL': one['url'], 'region': one['region']}
-                for one in service['endpoints']
-            ],
-        }
-        for service in catalog
-    ]
-
-
-class Project(Owner):
-    """One with a user, who has a token."""
-
-    def __init__(self, region):
-        self.account = region.user('somebody', roles=(swift.OPERATOR, 'member'))
-        self.id = self.account.project_id
-        super().__init__(swift.swift('keystone'), '', '', '', '3', self.account)
-        self.token = self.account.token()
-        found = requests.get(
-            f'{region.cloud.url}/auth/catalog', headers={'X-Auth-Token': self.token}, timeout=60
-        )
-        self.catalog = as_in_headers(found.json()['catalog'])
-
-    @property
-    def context(self):
-        return {
-            'auth_token': self.token,
-            'project_id': self.id,
-            'user_id': self.account.user_id,
-            'service_catalog': self.catalog,
-        }
-
-    @property
-    def caller(self):
-        return Caller(self.id, self.token, self.catalog)
-
-
 @pytest.fixture(scope='module')
 def project(region):
-    return Project(region)
+    return of_keystone(region)
 
 
 @pytest.fixture(scope='module')
@@ -369,16 +322,19 @@ def tenants(region, owner, project):
     """Our driver for the project, and theirs."""
     ours = make_store(
         swift.swift('keystone'),
-        swift_store_auth_address=owner.address,
-        swift_store_auth_version='3',
-        swift_store_user=owner.user,
-        swift_store_key=owner.key,
-        swift_store_region=region.name,
+        **keystone_settings(region, owner.account),
         swift_store_multi_tenant=True,
         swift_store_admin_tenants=['of-admins'],
     )
-    with published(ours, context=project.context) as theirs:
-        yield ours.acting_for(project.caller), theirs
+    caller = caller_of(project.account)
+    context = {
+        'auth_token': caller.token,
+        'project_id': caller.project_id,
+        'user_id': project.account.user_id,
+        'service_catalog': caller.catalog,
+    }
+    with published(ours, context=context) as theirs:
+        yield ours.acting_for(caller), theirs
 
 
 @pytest.mark.parametrize(('size', 'sized'), [(1, True), (2 * MB + 5, False)])
@@ -401,7 +357,7 @@ def test_a_store_in_which_each_project_has_an_account(tenants, project, name, si
         else:
             theirs.delete(url)
         assert project.ask('GET', f'?prefix={here}').text.split() == []
-    assert urls[0] == urls[1] and f'/AUTH_{project.id}/{here}_{name}/{name}' in url
+    assert urls[0] == urls[1] and f'/AUTH_{project.account.project_id}/{here}_{name}/{name}' in url
 
 
 def test_both_let_the_same_projects_read(tenants, project, name):

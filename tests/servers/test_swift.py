@@ -76,7 +76,7 @@ def test_one_account_for_all(tmp_path):
         alpha.upload(empty, b'')
         alpha.check(sized, data)
         alpha.check(streamed, data)
-        assert alpha('GET', f'/images/{empty}/file', 204).content == b''
+        alpha.check(empty, b'')
         for first, last in ((5, 10), (MB - 3, 2 * MB + 3), (3 * MB, 3 * MB + 6)):
             wanted = {'Range': f'bytes={first}-{last}'}
             part = alpha('GET', f'/images/{sized}/file', 206, headers=wanted)
