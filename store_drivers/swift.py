@@ -62,7 +62,8 @@ class _Links:
     """What is there when a store has started; its views for callers share it."""
 
     client: Client
-    projects: Projects | None
+    #: with `swift_store_multi_tenant`
+    projects: Projects
     accounts: dict[Access, Account]
 
 
@@ -110,7 +111,6 @@ class SwiftStore(StoreDriver):
         links, own = self._links, self._known.get(self._reference)
         links.client = client = Client(self.name, self.settings, self.needs)
         links.accounts = {}
-        links.projects = None
         if self._many:
             service = PluginLogin(client, plugin_of(own), self.settings) if own else None
             links.projects = Projects(client, self.settings, service)
@@ -149,10 +149,14 @@ class SwiftStore(StoreDriver):
 
     def _own(self, uploading: bool = False) -> Account:
         """The account in which images are stored."""
-        projects = self._links.projects
-        if projects is None:
+        if not self._many:
             return self._account(self._known[self._reference])
+        projects = self._projects
         return projects.account(self._caller, projects.url_of(self._caller), uploading)
+
+    @property
+    def _projects(self) -> Projects:
+        return self._links.projects
 
     def _account(self, access: Access) -> Account:
         accounts = self._links.accounts
@@ -168,8 +172,7 @@ class SwiftStore(StoreDriver):
     def _account_of(self, key: Place) -> Account:
         if isinstance(key.account, Access):
             return self._account(key.account)
-        assert self._links.projects is not None
-        return self._links.projects.account(self._caller, key.account.url)
+        return self._projects.account(self._caller, key.account.url)
 
     # --- names
 
@@ -215,8 +218,8 @@ class SwiftStore(StoreDriver):
         return locations.redact(url)
 
     def _url(self, container: str, name: str) -> str:
-        if self._links.projects is not None:
-            return as_image(self._links.projects.url_of(self._caller), container, name)
+        if self._many:
+            return as_image(self._projects.url_of(self._caller), container, name)
         return f'swift+config://{self._reference}/{container}/{name}'
 
     def locate(self, name: str) -> tuple[str, ...]:

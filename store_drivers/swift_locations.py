@@ -57,8 +57,14 @@ class Place:
 def normal(address: str) -> str:
     """The url of an auth address. Without a scheme it is https. `ValueError`."""
     url = address.strip().rstrip('/')
-    parts = urlsplit(url if re.match('https?://', url) else f'https://{url}')
-    if not parts.hostname or '@' in url or parts.query or parts.fragment:
+    parts = urlsplit(url if '://' in url else f'https://{url}')
+    if (
+        parts.scheme not in ('http', 'https')
+        or not parts.hostname
+        or '@' in url
+        or parts.query
+        or parts.fragment
+    ):
         raise ValueError('not a url')
     _ = parts.port  # raises ValueError, where it is no number
     return f'{parts.scheme}://{parts.netloc.lower()}{parts.path}'
@@ -117,12 +123,12 @@ def references(store: str, settings: Mapping[str, Any]) -> dict[str, Access]:
             found[section] = _access({k: v for k, v in values.items() if v}, settings)
     except OSError as ex:
         _wrong(store, f'swift_store_config_file: {file} cannot be read: {ex.strerror}')
-    except ValueError as ex:
-        _wrong(store, f'swift_store_config_file: {file}: [{section}] {ex}')
-    except configparser.Error as ex:
+    except (configparser.Error, UnicodeDecodeError) as ex:
         # Its text may quote a line, and so a key.
         what = type(ex).__name__
         _wrong(store, f'swift_store_config_file: {file} is no ini file: {what}')
+    except ValueError as ex:
+        _wrong(store, f'swift_store_config_file: {file}: [{section}] {ex}')
     if default not in found:
         _wrong(store, f'default_swift_reference: {file} has no section {default}')
     return found
@@ -200,7 +206,7 @@ def access_of(credentials: str, auth_url: str, known: Mapping[str, Access], own:
     A user that we know may have another password by now, and a server that we know another path.
     Any other is asked as the url says; nothing is sent there but what the url contains.
     """
-    user, _, key = unquote(credentials).rpartition(':')
+    user, key = (unquote(part) for part in credentials.rpartition(':')[::2])
     if ':' not in user or not key:
         raise BadStoreUri('The credentials in the url are not PROJECT:USER:KEY')
     host = urlsplit(auth_url).netloc
