@@ -194,6 +194,7 @@ def test_what_we_store_they_read_size_and_delete(ours, theirs, name, size, sized
         ours.size(ours.parse(url))
 
 
+@pytest.mark.parametrize('both', ['by seed'], indirect=True)
 @pytest.mark.parametrize('size', [10, 3 * MB])
 def test_an_upload_of_theirs_during_one_of_ours_stays(ours, theirs, name, size):
     """They look for nothing before they write; so it is us who give up."""
