@@ -101,7 +101,8 @@ OPTIONS: list[cfg.Opt] = [
     cfg.BoolOpt(
         'swift_store_create_container_on_put',
         default=False,
-        help='Make a container with its first image, if it is not there.',
+        help='Make a container with its first image, if it is not there. With '
+        'swift_store_multi_tenant that is always done.',
     ),
     cfg.BoolOpt(
         'swift_store_multi_tenant',
@@ -144,8 +145,8 @@ OPTIONS: list[cfg.Opt] = [
     cfg.BoolOpt(
         'swift_store_use_trusts',
         default=True,
-        help='Upload what may take longer than a token lasts with a trust of the user, if the '
-        'reference may have one. Only with swift_store_multi_tenant.',
+        help='Does nothing: when the token of a user ends during an upload, the service finishes '
+        'it with credentials of its own.',
     ),
     cfg.BoolOpt(
         'swift_buffer_on_upload',

@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import threading
 import tracemalloc
 import uuid
 
@@ -13,6 +14,7 @@ import pytest
 from glance_lite.store import (
     BadStoreConfiguration,
     BadStoreUri,
+    ObjectExists,
     ObjectNotFound,
     StoreError,
     StoreUnavailable,
@@ -141,6 +143,30 @@ def test_segments_may_be_written_to_a_file_first(tempauth, tmp_path):
         url = driver.add(f'name-{sized}', Source(data, sized=sized), len(data) if sized else None)
         assert b''.join(driver.get(driver.parse(url))) == data
     assert list(tmp_path.iterdir()) == []
+
+
+def test_of_two_large_uploads_of_one_name_one_wins(made):
+    """The one that began first, whatever it is that comes from its source meanwhile."""
+    begun, go_on = threading.Event(), threading.Event()
+    first, second = pattern(4 * MIB), bytes(4 * MIB)
+
+    def stall():
+        begun.set()
+        assert go_on.wait(60)
+
+    urls = []
+    source = Source(first, stall_at=3 * MIB, stall=stall)
+    thread = threading.Thread(target=lambda: urls.append(made.add('name', source, len(first))))
+    thread.start()
+    try:
+        assert begun.wait(60)
+        with pytest.raises(ObjectExists):
+            made.add('name', Source(second), len(second))
+    finally:
+        go_on.set()
+        thread.join()
+    assert b''.join(made.get(made.parse(urls[0]))) == first
+    assert len(names(made)) == 6  # five segments
 
 
 def test_what_lies_in_another_container_is_read_and_deleted(tempauth, made):
