@@ -11,17 +11,25 @@ import dataclasses
 import glob
 import os
 import pathlib
-import shutil
 from collections.abc import Callable, Iterable
 
 from benchmarks import servers
-from tests.backends import ceph, databases, radosgw
+from tests.backends import ceph, databases, keystone, radosgw, swift
 
 MIB = 1024 * 1024
 #: bytes that Ceph keeps in memory: a sample of each of three stores, and four uploads
 ROOM = 8
 
 Settings = dict[str, str]
+
+REFERENCE = """
+[ref1]
+auth_address = {address}
+user = {user}
+key = {key}
+user_domain_id = default
+project_domain_id = default
+"""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -56,6 +64,10 @@ def missing(store: str) -> str | None:
     """Why a store cannot be measured here, None when it can."""
     if store == 'file':
         return None
+    if store == 'swift':
+        home = os.environ.get(swift.HOME) or swift.ROOT / '.cache' / 'swift'
+        there = (pathlib.Path(home) / 'bin' / 'swift-proxy-server').exists()
+        return None if there else f'Swift is not installed in {swift.HOME} or .cache/swift'
     reason = ceph.missing()
     if reason is None and store in ('s3', 's3-http') and not ceph.find('radosgw'):
         return 'radosgw is not installed (apt-get install radosgw)'
@@ -73,7 +85,7 @@ def start(
     stores: dict[str, tuple[str, Settings]] = {
         'file': ('file', {'filesystem_store_datadir': f'{directory}/images'})
     }
-    sweep: Callable[[], object] = lambda: None
+    sweep: Callable[[], object] = Backends({}).sweep
     if wanted & {'rbd', 's3', 's3-http'}:
         cluster = ceph.cluster(ROOM * size + 2048 * MIB)
         pool = stack.enter_context(cluster.pool())
@@ -100,7 +112,31 @@ def start(
             # It would remove them two hours later.
             return gateway.admin('gc', 'process', '--include-all')
 
+    if 'swift' in wanted:
+        stores['swift'] = ('swift', _swift(directory))
     return Backends({name: stores[name] for name in stores if name in {'file', *wanted}}, sweep)
+
+
+def _swift(directory: pathlib.Path) -> Settings:
+    """Behind a Keystone: the published driver knows no other tokens."""
+    region = keystone.cloud().region()
+    swift.serve(swift.swift('keystone'), region)
+    account = region.user('images', roles=(swift.OPERATOR,))
+    references = directory / 'swift.conf'
+    references.write_text(
+        REFERENCE.format(
+            address=region.cloud.url,
+            user=f'{account.project}:{account.name}',
+            key=keystone.PASSWORD,
+        )
+    )
+    return {
+        'swift_store_config_file': str(references),
+        'default_swift_reference': 'ref1',
+        'swift_store_region': region.name,
+        'swift_store_container': 'benchmark',
+        'swift_store_create_container_on_put': 'true',
+    }
 
 
 def lacking(names: Iterable[str], size: int) -> str | None:

@@ -129,7 +129,53 @@ def rbd(options: Options) -> Iterator[tuple[Move, Move, Callable[[str], None]]]:
         yield put, get, lambda name: library.RBD().remove(pool, name)
 
 
-KINDS = {'file': file, 's3': s3, 'rbd': rbd}
+@contextlib.contextmanager
+def swift(options: Options) -> Iterator[tuple[Move, Move, Callable[[str], None]]]:
+    import configparser
+
+    import requests
+    from keystoneauth1 import session
+    from keystoneauth1.identity import v3
+
+    known = configparser.ConfigParser(interpolation=None)
+    known.read(options['swift_store_config_file'])
+    who = known['ref1']
+    project, _, user = who['user'].partition(':')
+    domains = {name: who[name] for name in ('user_domain_id', 'project_domain_id')}
+    login = v3.Password(
+        who['auth_address'], username=user, password=who['key'], project_name=project, **domains
+    )
+    keystone = session.Session(login)
+    token = {'X-Auth-Token': keystone.get_token()}
+    region = options['swift_store_region']
+    url = login.get_endpoint(keystone, service_type='object-store', region_name=region)
+    base = f'{url}/{options["swift_store_container"]}'
+
+    class Body:
+        """What `requests` sends as it is, with the size that it has."""
+
+        def __init__(self, size: int) -> None:
+            self.len = size
+
+        def __iter__(self) -> Iterator[bytes]:
+            return (DATA[:length] for _, length in pieces(self.len))
+
+    def put(name: str, size: int) -> None:
+        requests.put(f'{base}/{name}', data=Body(size), headers=token).raise_for_status()
+
+    def get(name: str, size: int) -> None:
+        buffer = bytearray(MIB)
+        with requests.get(f'{base}/{name}', headers=token, stream=True) as answer:
+            while answer.raw._fp.readinto(buffer):
+                pass
+
+    def remove(name: str) -> None:
+        requests.delete(f'{base}/{name}', headers=token).raise_for_status()
+
+    yield put, get, remove
+
+
+KINDS = {'file': file, 's3': s3, 'rbd': rbd, 'swift': swift}
 
 
 def main() -> None:

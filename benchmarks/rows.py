@@ -232,7 +232,7 @@ def warm(bench: Bench) -> Work:
 # --- rows
 
 #: ids of those whose backends are compared
-STORES = ('file', 'rbd', 's3', 's3-http')
+STORES = ('file', 'swift', 'rbd', 's3', 's3-http')
 LISTS = '/v2/images?limit=25'
 #: clients of the second plot
 CROWDS = (1, 2, 4, 8, 16, 32, 64)

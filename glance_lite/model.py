@@ -442,6 +442,8 @@ class Operation:
     room: int | None = None
     #: something in a store depends on what is to go, and may do so for long (deletes)
     needed: bool = False
+    #: project of the image, were it deleted (uploads and copies that were taken over)
+    owner: str | None = None
 
     @property
     def spare(self) -> str:

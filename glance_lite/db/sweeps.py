@@ -18,6 +18,7 @@ from glance_lite.process import Process, is_gone
 
 operations = tables.operations.c
 failures = tables.failures.c
+images = tables.images.c
 
 #: What an owner is told whose upload was given up by others.
 GIVEN_UP = 'The upload was broken off: the server that took it stopped, or was silent for too long'
@@ -101,8 +102,11 @@ def take_over(connection: Connection, here: Process, found: Operation) -> Operat
         return None
     if left.kind == protocol.GRANT:
         return left
+    if left.kind in ('upload', copies.KIND):
+        of = sa.select(images.owner).where(images.id == left.image_id)
+        left = dataclasses.replace(left, image=image, owner=connection.execute(of).scalar())
     if left.kind == copies.KIND:
-        return dataclasses.replace(left, image=image)
+        return left
     if left.kind != 'upload':
         kept = sa.select(operations.kept).where(operations.serial == left.serial)
         note = connection.execute(kept).scalar_one()
@@ -112,7 +116,7 @@ def take_over(connection: Connection, here: Process, found: Operation) -> Operat
         protocol.give_back(connection, left, GIVEN_UP)
         if image is not None:
             _fence(connection, left.image_id)
-    return dataclasses.replace(left, image=image)
+    return left
 
 
 def _written_by_others(connection: Connection, image: Image | None) -> bool:

@@ -19,10 +19,18 @@ class Callers:
         self._needed = needed
 
     def of(self, ctx: RequestContext, owner: str | None = None) -> Caller | None:
-        """Whoever asks; for one without a token the service acts, for the project `owner`."""
-        if self._needed and ctx.auth_token:
+        """Whoever asks for data of the project `owner`.
+
+        For one without a token, and for an administrator in another project, the service acts.
+        """
+        theirs = owner in (None, ctx.project_id)
+        if self._needed and ctx.auth_token and (theirs or not ctx.is_admin):
             return Caller(ctx.project_id, ctx.auth_token, tuple(ctx.service_catalog))
         return self.service(owner)
+
+    def storing(self, ctx: RequestContext, owner: str | None) -> Caller | None:
+        """Whoever uploads: whosoever it is, the data lies in the account of the image's owner."""
+        return self.of(ctx, owner) if ctx.project_id == owner else self.service(owner)
 
     def service(self, owner: str | None) -> Caller | None:
         """The service itself, for a project."""

@@ -115,8 +115,8 @@ class Locations(Layer):
             raise Gone(f'Store {chosen.id} takes no data')
         chosen.health.admit()
         source.check_declared()
-        source.caller = self._callers.of(ctx)
         claim = self.next.claim_upload(ctx, image_id, source, chosen.id)
+        source.caller = self._callers.storing(ctx, claim.image.owner if claim.image else None)
         with self._holding(claim):
             return self._stream(ctx, claim, source, chosen.id)
 
@@ -455,7 +455,7 @@ class Locations(Layer):
     def _remove_named(self, ctx: RequestContext, claim: Operation) -> None:
         """Remove what an upload may have left under its names."""
         wanted = claim.image.locations if claim.image else ()
-        caller = self._callers.of(ctx, claim.image.owner if claim.image else None)
+        caller = self._callers.service(claim.owner)
         try:
             for name in dict.fromkeys((claim.name, claim.spare)):
                 urls = {found.url for found in wanted}

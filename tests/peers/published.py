@@ -22,10 +22,11 @@ from tests.peers import glance33
 
 #: One store, alone or as one of several. Each line is a request.
 PROGRAM = """
-import base64, io, json, sys
+import base64, io, json, sys, types
 import glance_store
 from oslo_config import cfg
-kind, options, several = json.loads(sys.argv[1])
+kind, options, several, caller = json.loads(sys.argv[1])
+context = types.SimpleNamespace(**caller) if caller else None
 conf = cfg.CONF
 group = 'theirs' if several else 'glance_store'
 if several:
@@ -43,28 +44,39 @@ for name, value in options.items():
     conf.set_override(name, value, group=group)
 (glance_store.create_multi_stores if several else glance_store.create_stores)(conf)
 
-def add(name, data, scheme):
+def add(name, data, scheme, sized):
     data = base64.b64decode(data)
+    size = len(data) if sized else 0
     if several:
         add = glance_store.add_with_multihash
-        return add(conf, name, io.BytesIO(data), len(data), 'theirs', 'sha256')[0]
+        return add(conf, name, io.BytesIO(data), size, 'theirs', 'sha256', context=context)[0]
     add = glance_store.add_to_backend_with_multihash
-    return add(conf, name, io.BytesIO(data), len(data), 'sha256', scheme)[0]
+    return add(conf, name, io.BytesIO(data), size, 'sha256', scheme, context=context)[0]
 
 def get(url):
-    found = glance_store.get(url, 'theirs') if several else glance_store.get_from_backend(url)
+    if several:
+        found = glance_store.get(url, 'theirs', context=context)
+    else:
+        found = glance_store.get_from_backend(url, context=context)
     return base64.b64encode(b''.join(found[0])).decode()
 
 def size(url):
     if several:
-        return glance_store.get_size_from_uri_and_backend(url, 'theirs')
-    return glance_store.get_size_from_backend(url)
+        return glance_store.get_size_from_uri_and_backend(url, 'theirs', context=context)
+    return glance_store.get_size_from_backend(url, context=context)
 
 def delete(url):
     if several:
-        glance_store.delete(url, 'theirs')
+        glance_store.delete(url, 'theirs', context=context)
     else:
-        glance_store.delete_from_backend(url)
+        glance_store.delete_from_backend(url, context=context)
+
+def acl(url, public, projects):
+    said = {'public': public, 'read_tenants': projects, 'context': context}
+    if several:
+        glance_store.set_acls_for_multi_store(url, 'theirs', **said)
+    else:
+        glance_store.set_acls(url, **said)
 
 print('READY', flush=True)
 for line in sys.stdin:
@@ -84,9 +96,18 @@ class Refused(Exception):
 class Published:
     """The driver while the block runs."""
 
-    def __init__(self, kind: str, options: dict[str, Any], several: bool = True) -> None:
-        """`kind` is the type of the store; `several`: ``enabled_backends``, or ``stores``."""
-        self._command = json.dumps([kind, options, several])
+    def __init__(
+        self,
+        kind: str,
+        options: dict[str, Any],
+        several: bool = True,
+        context: dict[str, Any] | None = None,
+    ) -> None:
+        """`kind` is the type of the store; `several`: ``enabled_backends``, or ``stores``.
+
+        `context` has the attributes of the context of a request that a driver looks at.
+        """
+        self._command = json.dumps([kind, options, several, context])
 
     def __enter__(self) -> Published:
         python = glance33.home() / 'bin' / 'python'
@@ -118,9 +139,12 @@ class Published:
             raise Refused(answer['error'])
         return answer['is']
 
-    def add(self, name: str, data: bytes, scheme: str = '') -> str:
-        """The url; a single store is found by a `scheme` of its driver."""
-        return str(self._ask('add', name, base64.b64encode(data).decode(), scheme))
+    def add(self, name: str, data: bytes, scheme: str = '', sized: bool = True) -> str:
+        """The url; a single store is found by a `scheme` of its driver.
+
+        `sized`: it is told how much comes.
+        """
+        return str(self._ask('add', name, base64.b64encode(data).decode(), scheme, sized))
 
     def get(self, url: str) -> bytes:
         return base64.b64decode(self._ask('get', url))
@@ -130,3 +154,7 @@ class Published:
 
     def delete(self, url: str) -> None:
         self._ask('delete', url)
+
+    def acl(self, url: str, public: bool, projects: list[str]) -> None:
+        """What it does when the members, or the visibility, of an image change."""
+        self._ask('acl', url, public, projects)
