@@ -194,6 +194,16 @@ def test_credentials_of_an_old_url_are_used(tempauth, made):
     assert names(other) == []
 
 
+def test_credentials_that_are_good_for_nothing_say_nothing_of_the_store(tempauth, made):
+    address = tempauth.auth_url.partition('://')[2]
+    nobody = f'127.0.0.1:{databases.free_port()}/auth/v1.0'
+    for where in (f'test:nobody:key@{address}', f'test:tester:key@{nobody}'):
+        place = made.parse(f'swift+http://{where}/images/name')
+        for verb in (made.get, made.size, made.delete):
+            with pytest.raises(BadStoreUri):
+                verb(place)
+
+
 def test_segments_of_others_go_with_their_manifest(made):
     """As Glance names them, as the client of Swift does, and as a static large object has them."""
     account, container = made._own(), made.settings['swift_store_container']
