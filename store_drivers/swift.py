@@ -33,15 +33,9 @@ from glance_lite.store import (
     StoreUnavailable,
 )
 from store_drivers import swift_locations as locations
-from store_drivers.swift_account import (
-    Account,
-    Client,
-    Download,
-    PastTheEnd,
-    PluginLogin,
-    plugin_of,
-)
+from store_drivers.swift_account import Account, Client, Download, PastTheEnd
 from store_drivers.swift_locations import Access, Place, Storage
+from store_drivers.swift_login import PluginLogin, plugin_of
 from store_drivers.swift_options import OPTIONS
 from store_drivers.swift_projects import Projects, as_image
 from store_drivers.swift_upload import Attempt, NoContainer, remove_container, seconds
@@ -162,7 +156,8 @@ class SwiftStore(StoreDriver):
         accounts = self._links.accounts
         found = accounts.get(access)
         if found is None:
-            login = PluginLogin(self._links.client, plugin_of(access), self.settings)
+            elsewhere = access != self._known.get(self._reference)
+            login = PluginLogin(self._links.client, plugin_of(access), self.settings, elsewhere)
             found = accounts[access] = Account(self._links.client, login)
             others = [one for one in list(accounts) if one not in self._known.values()]
             for one in others[:-REMEMBERED]:

@@ -13,8 +13,9 @@ from collections.abc import Iterator, Mapping
 from typing import Any
 
 from glance_lite.store import BadStoreUri, Caller, StoreDenied, StoreUnavailable
-from store_drivers.swift_account import Account, Client, Login, PluginLogin
+from store_drivers.swift_account import Account, Client
 from store_drivers.swift_locations import normal
+from store_drivers.swift_login import Login, PluginLogin
 
 #: Names of accounts, and ids of projects. Nothing that is another path when it is quoted.
 _NAME = re.compile(r'(?!\.{1,2}$)[A-Za-z0-9_.:~-]{1,256}')

@@ -34,6 +34,8 @@ from tests.sizes import full
 
 #: in memory it is quicker, and has no room for the full sizes
 OBJECTS = full('memstore', 'bluestore')
+#: bytes that it has in memory
+ROOM = 2 * 1024**3
 #: seconds that a start may take: six when nothing else runs, and much more on a busy machine
 STARTING = 300
 
@@ -82,7 +84,7 @@ mgr stats period = 1
 [osd]
 osd data = {own}/osd
 osd objectstore = {objects}
-memstore device bytes = 2147483648
+memstore device bytes = {room}
 bluestore block size = 10737418240
 bluestore fsck on mount = false
 osd memory target = 1073741824
@@ -116,10 +118,10 @@ def require() -> None:
         pytest.skip(reason)
 
 
-def cluster() -> Cluster:
-    """That of this test run."""
+def cluster(room: int = ROOM) -> Cluster:
+    """That of this test run; `room` is what it holds in memory, for whoever asks first."""
     require()
-    told = databases.shared('ceph', lambda base: _start(base).told())
+    told = databases.shared('ceph', lambda base: _start(base, room).told())
     return Cluster(pathlib.Path(told['directory']), told['fsid'])
 
 
@@ -281,14 +283,15 @@ def _command(connection: Any, prefix: str, **arguments: Any) -> str:
     return bytes(out).decode()
 
 
-def _start(base: pathlib.Path) -> Cluster:
+def _start(base: pathlib.Path, room: int = ROOM) -> Cluster:
     """Make a cluster below `base` and start it."""
     own = base / 'ceph'
     for part in ('mon', 'osd', 'mgr', 'run', 'log'):
         (own / part).mkdir(parents=True)
     made = Cluster(own, str(uuid.uuid4()))
     port = databases.free_port()
-    made.conf.write_text(SETTINGS.format(own=own, fsid=made.fsid, port=port, objects=OBJECTS))
+    values = {'own': own, 'fsid': made.fsid, 'port': port, 'objects': OBJECTS, 'room': room}
+    made.conf.write_text(SETTINGS.format(**values))
     key, admin, monitors = own / 'mon.keyring', own / 'client.admin.keyring', own / 'monmap'
     run('ceph-authtool', '-C', str(key), '--gen-key', '-n', 'mon.', '--cap', 'mon', 'allow *')
     run(

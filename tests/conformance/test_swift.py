@@ -41,10 +41,6 @@ def store(request):
 class Cases(StoreConformance):
     large = 4 * MIB
 
-    @staticmethod
-    def make():
-        return make_store(swift.swift('tempauth'))
-
     @pytest.fixture
     def driver(self, store):
         yield store
@@ -56,20 +52,20 @@ class TestSwift(Cases):
     #: more than five segments
     large = full(5 * MIB + 1, 1024 * MIB + 1)
 
-
-class TestSeveralContainers(Cases):
     @staticmethod
     def make():
-        return make_store(swift.swift('tempauth'), swift_store_multiple_containers_seed=1)
+        return make_store(swift.swift('tempauth'))
 
 
-class TestWithKeystone(Cases):
+class TestWithKeystoneAndSeveralContainers(Cases):
     @staticmethod
     def make():
         server, region = swift.swift('keystone'), keystone.cloud().region()
         swift.serve(server, region)
         account = region.user('images', roles=(swift.OPERATOR,))
-        return make_store(server, **keystone_settings(region, account))
+        return make_store(
+            server, swift_store_multiple_containers_seed=1, **keystone_settings(region, account)
+        )
 
 
 class TestAccountsOfProjects(Cases):
@@ -110,7 +106,7 @@ def names(driver, container=None):
 
 
 def test_memory_stays_flat_where_the_size_is_not_known(tempauth):
-    size = full(60, 1024) * MIB
+    size = full(50, 1024) * MIB
 
     class Zeros:
         given = 0
@@ -196,6 +192,16 @@ def test_credentials_of_an_old_url_are_used(tempauth, made):
     assert b''.join(made.get(place)) == b'theirs'
     made.delete(place)
     assert names(other) == []
+
+
+def test_credentials_that_are_good_for_nothing_say_nothing_of_the_store(tempauth, made):
+    address = tempauth.auth_url.partition('://')[2]
+    nobody = f'127.0.0.1:{databases.free_port()}/auth/v1.0'
+    for where in (f'test:nobody:key@{address}', f'test:tester:key@{nobody}'):
+        place = made.parse(f'swift+http://{where}/images/name')
+        for verb in (made.get, made.size, made.delete):
+            with pytest.raises(BadStoreUri):
+                verb(place)
 
 
 def test_segments_of_others_go_with_their_manifest(made):

@@ -13,8 +13,8 @@ from glance_lite.testing.faults import Source
 from glance_lite.testing.stores import pattern
 from store_drivers import swift_pieces
 from store_drivers.swift import SwiftStore
-from store_drivers.swift_account import plugin_of
 from store_drivers.swift_locations import Storage
+from store_drivers.swift_login import plugin_of
 from store_drivers.swift_pieces import MIB, Buffered, Piece, Pieces
 
 KEY = 'p@ss:word/with%signs'
