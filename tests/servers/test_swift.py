@@ -3,6 +3,9 @@
 
 from __future__ import annotations
 
+import concurrent.futures
+import threading
+import time
 import uuid
 
 import pytest
@@ -16,6 +19,8 @@ pytestmark = pytest.mark.peer
 
 #: what the options for sizes count in; a segment
 MB = 1000 * 1024
+#: of bodies
+OCTETS = {'Content-Type': 'application/octet-stream'}
 
 ONE_ACCOUNT = """
 enabled_backends = swift:swift
@@ -59,42 +64,97 @@ def new_container():
     return f'images{uuid.uuid4().hex[:12]}'
 
 
-def test_one_account_for_all(tmp_path):
-    server_, container = swift.swift('tempauth'), new_container()
+@pytest.fixture
+def own():
+    """A Swift to hurt."""
+    with swift.Alone() as own:
+        yield own
+
+
+@pytest.fixture
+def one_account(own, tmp_path):
+    """Settings of a service, and how to see what is in its container."""
+    container = new_container()
     user, key = next(iter(swift.TEMPAUTH.items()))
-    reference = REFERENCE.format(address=server_.auth_url, user=user, key=key)
+    reference = REFERENCE.format(address=own.server.auth_url, user=user, key=key)
     (tmp_path / 'swift.conf').write_text(reference)
     stores = ONE_ACCOUNT.format(directory=tmp_path, container=container)
     made = processes.settings(tmp_path, stores=stores)
     made.edit('workers = 2', 'workers = 1')
+    return made, lambda: own.server.admin('GET', f'AUTH_test/{container}').text.split()
+
+
+def test_one_account_for_all(own, one_account):
+    made, objects = one_account
     data = noise(3 * MB + 7)
     with processes.api(made) as server:
         alpha = Caller(server.url, 'alpha')
-        sized, streamed, empty = alpha.create(), alpha.create(), alpha.create()
+        sized, streamed, empty, hung = (alpha.create() for _ in range(4))
         alpha.upload(sized, data)
         alpha.upload(streamed, iter([data[:10], data[10 : 2 * MB], data[2 * MB :]]))
         alpha.upload(empty, b'')
-        alpha.check(sized, data)
-        alpha.check(streamed, data)
-        alpha.check(empty, b'')
+        for image_id, expected in ((sized, data), (streamed, data), (empty, b'')):
+            alpha.check(image_id, expected)
         for first, last in ((5, 10), (MB - 3, 2 * MB + 3), (3 * MB, 3 * MB + 6)):
             wanted = {'Range': f'bytes={first}-{last}'}
             part = alpha('GET', f'/images/{sized}/file', 206, headers=wanted)
             assert part.content == data[first : last + 1]
-        broken = alpha.create()
-        answer = alpha(
-            'PUT', f'/images/{sized}/file', 409, data=b'other', headers={'Content-Type': OCTETS}
-        )
-        assert key not in answer.text
-        for one in (sized, streamed, empty, broken):
+        alpha('PUT', f'/images/{sized}/file', 409, data=b'other', headers=OCTETS)
+        hangs(own, server, alpha, hung, data)
+        is_gone(own, alpha, sized, data)
+        for one in (sized, streamed, empty, hung):
             alpha('DELETE', f'/images/{one}', 204)
             alpha('GET', f'/images/{one}', 404)
-        assert server_.admin('GET', f'AUTH_test/{container}').text == ''
+        assert objects() == []
         log = server.text()
-        assert 'Traceback' not in log and key not in log
+        assert 'Traceback' not in log
+        assert not any(key in log for key in swift.TEMPAUTH.values())
 
 
-OCTETS = 'application/octet-stream'
+def hangs(own, server, alpha, image_id, data):
+    """Swift does not answer for a while: others are served, and who waits is served then."""
+    reached, go_on = threading.Event(), threading.Event()
+
+    def body():
+        yield data[: 2 * MB]
+        reached.set()
+        go_on.wait(60)
+        yield data[2 * MB :]
+
+    def upload():
+        Caller(server.url, 'alpha').upload(image_id, body())
+
+    with concurrent.futures.ThreadPoolExecutor() as pool:
+        uploading = pool.submit(upload)
+        assert reached.wait(60)
+        processes.until(lambda: alpha.show(image_id)['status'] == 'saving', 'it uploads')
+        own.freeze()
+        try:
+            go_on.set()
+            deadline = time.monotonic() + 2
+            while time.monotonic() < deadline:
+                assert alpha.show(image_id)['status'] == 'saving'
+        finally:
+            own.thaw()
+        uploading.result(60)
+    alpha.check(image_id, data)
+
+
+def is_gone(own, alpha, image_id, data):
+    """Swift is stopped, and there again. The service goes on all the time."""
+    own.stop()
+    try:
+        new = alpha.create()
+        answer = alpha('PUT', f'/images/{new}/file', 503, data=data, headers=OCTETS)
+        assert 'swift' in answer.text
+        alpha('GET', f'/images/{image_id}/file', 503)
+    finally:
+        own.start()
+    processes.until(lambda: alpha.show(new)['status'] == 'queued', 'it can be uploaded again')
+    alpha.check(image_id, data)
+    alpha.upload(new, data)
+    alpha.check(new, data)
+    alpha('DELETE', f'/images/{new}', 204)
 
 
 class Somebody:
