@@ -7,6 +7,7 @@ they wrote is laid out here by hand.
 
 from __future__ import annotations
 
+import functools
 import uuid
 from urllib.parse import quote
 
@@ -90,13 +91,13 @@ def region():
     return region
 
 
-def of_keystone(region, address=None):
+def of_keystone(region):
     account = region.user('images', roles=(swift.OPERATOR,))
     return Owner(
         swift.swift('keystone'),
         f'{account.project}:{account.name}',
         keystone.PASSWORD,
-        address or region.cloud.url,
+        region.cloud.url,
         '3',
         account,
     )
@@ -213,22 +214,19 @@ def test_an_upload_of_theirs_during_one_of_ours_stays(ours, theirs, name, size):
 
 @pytest.mark.parametrize('both', ['one container'], indirect=True)
 def test_urls_with_credentials(ours, theirs, owner, other, name):
-    """Of any account, container and form; the auth address must be that of a reference."""
+    """Of any account and container, with the version in the path and without."""
     container = f'{ours.settings["swift_store_container"]}-formerly'
     scheme, _, address = owner.address.partition('://')
     for who in (owner, other):
         who.ask('PUT', container)
         for path in (address, address.removesuffix('/v3')):
             url = f'swift+{scheme}://{who.credentials()}@{path}/{container}/{name}'
-            for one in (ours, theirs):
+            for delete in (functools.partial(remove, ours), theirs.delete):
                 who.ask('PUT', f'{container}/{name}', data=b'data')
                 assert theirs.get(url) == read(ours, url) == b'data'
                 assert theirs.size(url) == ours.size(ours.parse(url)) == 4
                 assert who.key not in ours.redact(url)
-                if one is ours:
-                    remove(ours, url)
-                else:
-                    theirs.delete(url)
+                delete(url)
                 assert who.objects(container) == []
         who.ask('DELETE', container)
 
@@ -248,15 +246,12 @@ def test_another_reference_and_another_container(ours, theirs, other, name):
         },
     )
     data = pattern(3 * MB + 5)
-    for one in (ours, theirs):
+    for delete in (functools.partial(remove, ours), theirs.delete):
         url = former.add(name, Source(data), len(data))
         assert url == f'swift+config://old/{container}/{name}'
         assert theirs.get(url) == read(ours, url) == data
         assert theirs.size(url) == ours.size(ours.parse(url)) == len(data)
-        if one is ours:
-            remove(ours, url)
-        else:
-            theirs.delete(url)
+        delete(url)
         assert other.objects(container) == []
     other.ask('DELETE', container)
 
