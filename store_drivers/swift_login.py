@@ -114,7 +114,7 @@ class PluginLogin:
 def plugin_of(access: Access) -> Any:
     """The plug-in of keystoneauth that gets tokens for somebody."""
     if access.version == '1':
-        from swiftclient import authv1
+        from swiftclient import authv1  # type: ignore[import-untyped]
 
         return authv1.PasswordPlugin(access.auth_url, access.user, access.key)
     from keystoneauth1.identity import v3
