@@ -59,14 +59,18 @@ class Owner:
             name=name, version=self._version, address=self.address, user=self.user, key=self.key
         )
 
-    def ask(self, method, path='', **kwargs):
+    @functools.cached_property
+    def _access(self):
+        """A token, and the url of the account."""
         if self.account is None:
             known = {'X-Auth-User': self.user, 'X-Auth-Key': self.key}
-            answer = self._asking.get(self._server.auth_url, headers=known, timeout=30)
-            token, url = answer.headers['X-Auth-Token'], answer.headers['X-Storage-Url']
-        else:
-            token = self.account.token()
-            url = f'{self._server.url}/v1/AUTH_{self.account.project_id}'
+            said = self._asking.get(self._server.auth_url, headers=known, timeout=30).headers
+            return said['X-Auth-Token'], said['X-Storage-Url']
+        url = f'{self._server.url}/v1/AUTH_{self.account.project_id}'
+        return self.account.token(), url
+
+    def ask(self, method, path='', **kwargs):
+        token, url = self._access
         headers = {'X-Auth-Token': token, **kwargs.pop('headers', {})}
         answer = self._asking.request(
             method, f'{url}/{path}', headers=headers, timeout=60, **kwargs
