@@ -35,8 +35,9 @@ from store_drivers.ceph import DENIED, Cluster, Link
 from store_drivers.rbd_device import Device, Reading, read_piece
 from store_drivers.rbd_names import SNAPSHOT, Key
 
-#: Bytes of one write or read.
-PIECE = 4 * 1024 * 1024
+#: Bytes of one write or read. PERF: what is larger is mapped by the allocator, each time anew
+#: (1 GiB: more than a second of processor time).
+PIECE = 1024 * 1024
 #: Bytes of one upload that are on their way at a time.
 ON_THE_WAY = 16 * 1024 * 1024
 #: By how many bytes a device of unknown size grows at most.

@@ -20,7 +20,7 @@ from store_drivers.ceph import Cluster, Failed, Link
 
 #: Calls of a device that are on their way at a time, at first; and reads, at most: who takes what
 #: comes slower than it comes has no use for more.
-FIRST, MOST = 1, 6
+FIRST, MOST = 1, 16
 
 
 class Device:

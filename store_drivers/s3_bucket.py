@@ -143,9 +143,13 @@ class Bucket:
             endpoint_url=self.endpoint,
             verify=file or None,
             config=botocore.config.Config(
-                # Over TLS nothing is gained by a hash of the data in the signature, and it costs
-                # as much as all the rest. Without TLS the library puts it there all the same.
-                s3={'addressing_style': self._style, 'payload_signing_enabled': False},
+                # PERF: over TLS nothing is gained by a hash of the data in the signature, and it
+                # costs both sides as much as all the rest. Without TLS only that hash tells when
+                # something was changed on the way.
+                s3={
+                    'addressing_style': self._style,
+                    'payload_signing_enabled': not self.endpoint.startswith('https:'),
+                },
                 signature_version='s3v4',
                 connect_timeout=CONNECT,
                 read_timeout=READ,

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import socket
 import tracemalloc
 import uuid
@@ -145,6 +146,29 @@ def test_the_bucket_may_be_in_the_name_of_the_host(gateway, user, monkeypatch):
     assert b''.join(driver.get(driver.parse(url))) == b'data'
     bucket = driver.settings['s3_store_bucket']
     assert {urlsplit(one).hostname for one in asked} == {f'{bucket}.localhost'}
+
+
+@pytest.mark.parametrize('secure', [True, False])
+def test_data_that_change_on_the_way_are_noticed(gateway, user, secure):
+    """By TLS, or else by what is signed."""
+    host = gateway.https if secure else gateway.http
+    driver = make_store(gateway, user, s3_store_host=host, s3_store_cacert=gateway.ca)
+    hashes = []
+
+    def look(request, **kwargs):
+        if request.method == 'PUT' and request.body:
+            hashes.append(request.headers['X-Amz-Content-SHA256'].decode())
+
+    driver._bucket._client.meta.events.register('before-send.s3', look)
+    data = pattern(6 * MIB)
+    for size in (1000, len(data)):
+        url = driver.add(str(uuid.uuid4()), Source(data[:size]), size)
+        driver.delete(driver.parse(url))
+    parts = data[:1000], data[: 5 * MIB], data[5 * MIB :]
+    signed = {hashlib.sha256(part).hexdigest() for part in parts}
+    # The claim of the larger one has no bytes, and its hash is known without any work.
+    hashes = {one for one in hashes if one != hashlib.sha256(b'').hexdigest()}
+    assert hashes == ({'UNSIGNED-PAYLOAD'} if secure else signed)
 
 
 @pytest.mark.parametrize('size', [0, 1000, 11 * MIB])

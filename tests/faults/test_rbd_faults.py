@@ -220,6 +220,10 @@ def test_monitors_that_are_down_and_back(own, driver, monkeypatch):
 def test_a_pool_whose_quota_is_used_up(own, pool, driver):
     """A write is refused, and not kept waiting; what is there can be read, and removed."""
     name = str(uuid.uuid4())
+    deadline = time.monotonic() + 60
+    while driver.room() is None:  # the manager has not been told yet of the new pool
+        assert time.monotonic() < deadline
+        time.sleep(0.2)
     assert driver.room()[1] > 100 * MIB
     url = driver.add(name, Source(pattern(SIZE)), SIZE)
     set_quota = {'prefix': 'osd pool set-quota', 'pool': pool, 'field': 'max_bytes'}

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import os
 import socket
 
 import pytest
@@ -180,7 +181,7 @@ def test_nobody_listens():
 
 def cut(size, known, least=5 * MIB):
     parts = Parts(Source(pattern(size), sized=known), size if known else None, least)
-    return [part.getvalue() for part in parts]
+    return [bytes(part.read()) for part in parts]
 
 
 @pytest.mark.parametrize('known', [True, False])
@@ -214,6 +215,14 @@ def test_a_source_that_ends_too_early():
 
 
 def test_a_part_gives_more_than_it_is_asked_for():
-    part = Part(bytes(MIB))
-    assert len(part.read(16384)) == 256 * 1024
-    assert len(part.read()) == MIB - 256 * 1024
+    data, part = pattern(2 * MIB + 7), Part()
+    for start, end in ((0, 10), (10, MIB - 1), (MIB - 1, len(data))):
+        part.add(data[start:end])
+    assert part.size == part.seek(0, os.SEEK_END) == len(data)
+    for start in (0, 5, MIB, MIB + 1):
+        assert part.seek(start) == part.tell() == start
+        found = list(iter(lambda: part.read(16384), b''))
+        assert b''.join(found) == data[start:] and len(found) == 3 - start // MIB
+        part.seek(start)
+        assert part.read() == data[start:]
+        assert (part.read(16384), part.read()) == (b'', b'')
