@@ -69,7 +69,7 @@ FROM images i CROSS JOIN generate_series(0, 2) k
 _LOCATIONS = """
 INSERT INTO image_locations
     (image_id, value, meta_data, status, created_at, updated_at, deleted)
-SELECT id, 'file://' || %s || '/' || id, '{"store": "fast"}', 'active',
+SELECT id, 'file://' || %s || '/' || id, '{"store": "file"}', 'active',
     created_at, updated_at, false
 FROM images
 """
@@ -220,6 +220,10 @@ class Filler:
             ' FROM generate_series(%s, %s) n RETURNING id',
             [MADE, WRITER, begun + 1, begun + count],
         )
+
+    def made(self) -> list[str]:
+        """What measurements have made."""
+        return self._ids('SELECT id FROM images WHERE name = %s AND NOT deleted', [MADE])
 
     def forget(self, keep: set[str]) -> None:
         """Remove what measurements have made."""

@@ -223,6 +223,9 @@ def text(figures: dict) -> str:
     scale = next(reversed(found.values()))['options']['scale']
     lines += ['', *_heading('Goals'), *_goals(figures, rows.goals(scale))]
     lines += ['', *_heading('All figures'), *_all(found)]
+    stores = [row for row in found.values() if row['title'].partition(':')[0] in rows.STORES]
+    if stores:
+        lines += ['', *_stores(stores)]
     memory = found.get('memory')
     if memory:
         lines += ['', *_memory(memory)]
@@ -302,7 +305,7 @@ def _all(found: dict) -> list[str]:
     for row in found.values():
         title, unit = row['title'], row['unit']
         for side, rounds in row['sides'].items():
-            if 'units' not in rounds[0]:
+            if 'median_ms' not in rounds[0] or 'backend_cpu' in rounds[0]:
                 continue
             medians = [one['median_ms'] for one in rounds if one['median_ms']]
             lates = [one['p95_ms'] for one in rounds if one['p95_ms']]
@@ -320,6 +323,35 @@ def _all(found: dict) -> list[str]:
                 )
             )
     return _table(heads, lines) if lines else ['None.']
+
+
+def _stores(found: list[dict]) -> list[str]:
+    heads = (
+        *('Stores', 'Server', 'Rate', 'Least', 'Most', 'CPU, service', 'Backend'),
+        *('Memory before', 'Most', 'Others'),
+    )
+    lines = []
+    for row in found:
+        for side, rounds in row['sides'].items():
+            all_rates = [show_rate(of(rates(rounds)), 'GiB') for of in (min, max)]
+            memory, others = ('', ''), ''
+            if 'most_mib' in rounds[0]:
+                each = [max(_each(key)(rounds)) for key in ('idle_mib', 'most_mib')]
+                memory = tuple(_mib(one, '') for one in each)
+                others = f'{statistics.mean(one["other_cores"] for one in rounds):.2f}'
+            lines.append(
+                (
+                    row['title'],
+                    servers.TITLES[side],
+                    show_rate(rate(rounds), 'GiB'),
+                    *all_rates,
+                    show_cost(cost(rounds), 'GiB'),
+                    show_cost(cost(rounds, 'backend_cpu'), 'GiB'),
+                    *memory,
+                    others,
+                )
+            )
+    return _table(heads, lines)
 
 
 def _memory(row: dict) -> list[str]:
@@ -350,7 +382,7 @@ def _remarks(figures: dict) -> list[str]:
         (f'{row["title"]} ({servers.TITLES[side]})', rounds)
         for row in found.values()
         for side, rounds in row['sides'].items()
-        if 'units' in rounds[0]
+        if 'client_busiest' in rounds[0]
     ]
     lines = []
     if figures.get('ceiling'):

@@ -5,7 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 from benchmarks import fill
 
@@ -41,6 +41,8 @@ class Bench:
     filled: fill.Filled
     #: an image with data, of `size` bytes
     sample: str
+    #: store -> the same, where there are more stores than one
+    samples: Mapping[str, str] = dataclasses.field(default_factory=dict, kw_only=True)
     size: int
     seconds: float
     #: values that were never written before
@@ -92,13 +94,22 @@ class Row:
     limit: float | None = None
     #: how it is measured: load, memory or start
     kind: str = 'load'
+    #: the store that takes or gives the data, of those that run then; None: files alone run
+    store: str | None = None
+    #: transfers at a time, for what is measured without a service
+    streams: int = 1
 
 
 # --- requests
 
 
 def head(
-    method: str, path: str, who: tuple[str, str], kind: str = '', length: int | None = None
+    method: str,
+    path: str,
+    who: tuple[str, str],
+    kind: str = '',
+    length: int | None = None,
+    store: str | None = None,
 ) -> str:
     roles, project = who
     lines = [
@@ -112,6 +123,8 @@ def head(
     ]
     if kind:
         lines += [f'Content-Type: {kind}', f'Content-Length: {length}']
+    if store:
+        lines.append(f'X-Image-Meta-Store: {store}')
     return '\r\n'.join(lines) + '\r\n\r\n'
 
 
@@ -181,21 +194,24 @@ def _pages(bench: Bench) -> Work:
     return Work([Client([head('GET', '/v2/images?limit=1000', ADMIN)])], 60, walk=True)
 
 
-def _uploads(bench: Bench, count: int, size: int) -> list[Client]:
+def _uploads(bench: Bench, count: int, size: int, store: str | None = None) -> list[Client]:
     kind = 'application/octet-stream'
     return [
-        Client([head('PUT', f'/v2/images/{one}/file', WRITER, kind, size)], size, 204)
+        Client([head('PUT', f'/v2/images/{one}/file', WRITER, kind, size, store)], size, 204)
         for one in bench.filler.queued(count)
     ]
 
 
-def _upload(streams: int) -> Callable[[Bench], Work]:
-    return lambda bench: Work(_uploads(bench, streams, bench.size), count=1, repeat=False)
+def _upload(streams: int, store: str | None = None) -> Callable[[Bench], Work]:
+    return lambda bench: Work(_uploads(bench, streams, bench.size, store), count=1, repeat=False)
 
 
-def _download(streams: int, count: int, discard: bool = False) -> Callable[[Bench], Work]:
+def _download(
+    streams: int, count: int, discard: bool = False, store: str | None = None
+) -> Callable[[Bench], Work]:
     def make(bench: Bench) -> Work:
-        client = Client([head('GET', f'/v2/images/{bench.sample}/file', WRITER)])
+        sample = bench.samples[store] if store else bench.sample
+        client = Client([head('GET', f'/v2/images/{sample}/file', WRITER)])
         return Work([client] * streams, count=count, discard=discard)
 
     return make
@@ -215,6 +231,8 @@ def warm(bench: Bench) -> Work:
 
 # --- rows
 
+#: ids of those whose backends are compared
+STORES = ('file', 'swift', 'rbd', 's3', 's3-http')
 LISTS = '/v2/images?limit=25'
 #: clients of the second plot
 CROWDS = (1, 2, 4, 8, 16, 32, 64)
@@ -258,6 +276,28 @@ def table(scale: Sequence[int], crowds: Sequence[int] = CROWDS) -> tuple[Row, ..
             ('glance', 'lite', 'nginx'),
         ),
     ]
+    for store in STORES:
+        for streams in (1, 4):
+            title = '1 stream' if streams == 1 else f'{streams} streams'
+            more = {'sides': (*BOTH, 'direct'), 'store': store, 'streams': streams}
+            rows += [
+                Row(
+                    f'{store}-upload{streams}',
+                    'stores',
+                    f'{store}: upload, {title}',
+                    _upload(streams, store),
+                    'GiB',
+                    **more,
+                ),
+                Row(
+                    f'{store}-download{streams}',
+                    'stores',
+                    f'{store}: download, {title}',
+                    _download(streams, 1, store=store),
+                    'GiB',
+                    **more,
+                ),
+            ]
     for count in crowds:
         clients = '1 client' if count == 1 else f'{count} clients'
         rows += [
@@ -375,6 +415,14 @@ def goals(scale: Sequence[int]) -> tuple[Goal, ...]:
         for side in ('lite-uwsgi', 'lite-gunicorn'):
             title = 'download, 1 stream' if row == 'download1' else 'download, 8 streams'
             found.append(Goal(title, 'rate', row, side, 'glance', 1))
+    for store in STORES:
+        for streams, title in ((1, '1 stream'), (4, '4 streams')):
+            for work in ('upload', 'download'):
+                row, goal = f'{store}-{work}{streams}', 1.5 if streams == 1 else None
+                found += [
+                    Goal(f'{store}: {work}, {title}', 'rate', row, 'lite', 'glance', goal),
+                    Goal('', 'cpu', row, 'lite', 'glance', None),
+                ]
     found += [
         Goal('memory, idle', 'idle', 'memory', 'lite', 'glance', 0.5),
         Goal('memory, 8 transfers', 'large', 'memory', 'lite', 'glance', 0.5),

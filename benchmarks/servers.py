@@ -14,8 +14,12 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
 
 from tests.peers import glance33
+
+if TYPE_CHECKING:
+    from benchmarks.backends import Backends
 
 ROOT = pathlib.Path(__file__).resolve().parents[1]
 TICK = os.sysconf('SC_CLK_TCK')
@@ -27,10 +31,10 @@ THREADS = 4
 PATIENCE = 90
 
 STORES = """
-enabled_backends = fast:file
+enabled_backends = file:file
 [glance_store]
-default_backend = fast
-[fast]
+default_backend = file
+[file]
 filesystem_store_datadir = {directory}/images
 """
 RESERVED = """
@@ -89,6 +93,8 @@ class World:
     name: str
     directory: pathlib.Path
     database: str
+    #: the stores, where there are more than files
+    backends: Backends | None = None
 
     def own(self, server: str) -> pathlib.Path:
         """An empty directory for one server, which may have run before."""
@@ -125,6 +131,7 @@ TITLES = {
     'nginx': 'nginx',
     'bare': 'bare program',
     'bare-sha256': 'bare program, SHA-256 alone',
+    'direct': 'backend alone',
 }
 
 
@@ -176,7 +183,13 @@ def prepare(world: World) -> None:
 
 
 def stores(world: World) -> str:
-    return (STORES + RESERVED).format(directory=world.directory)
+    return our_stores(world) + RESERVED.format(directory=world.directory)
+
+
+def our_stores(world: World) -> str:
+    if world.backends is not None:
+        return world.backends.settings()
+    return STORES.format(directory=world.directory)
 
 
 def lite_settings(world: World, name: str, port: int) -> pathlib.Path:
@@ -189,7 +202,7 @@ def lite_settings(world: World, name: str, port: int) -> pathlib.Path:
             workers=WORKERS,
             root=ROOT,
             database=world.database,
-            stores=STORES.format(directory=world.directory),
+            stores=our_stores(world),
         )
     )
     return file

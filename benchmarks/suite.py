@@ -23,7 +23,7 @@ from collections.abc import Iterator, Sequence
 
 import requests
 
-from benchmarks import fill, report, rows, servers
+from benchmarks import backends, fill, report, rows, servers
 from benchmarks.rows import MIB, Bench, Client, Row, Work
 from tests.backends import databases
 from tests.peers import glance33
@@ -131,6 +131,57 @@ def measure(row: Row, bench: Bench, side: servers.Side, work: Work) -> dict:
     }
 
 
+def measure_store(
+    row: Row, bench: Bench, side: servers.Side, work: Work, behind: backends.Backends
+) -> dict:
+    """The same with what it cost the backend, and the memory of the service."""
+    idle = servers.proportional(side.pids())
+    before = servers.cpu(behind.pids())
+    with Watch(side) as watch:
+        result = measure(row, bench, side, work)
+    backend = servers.spent(before, servers.cpu(behind.pids()))
+    return {
+        **result,
+        'backend_cpu': backend,
+        'other_cores': result['other_cores'] - backend / result['elapsed'],
+        'idle_mib': idle,
+        'most_mib': max(idle, watch.most),
+    }
+
+
+def measure_direct(row: Row, bench: Bench, behind: backends.Backends) -> dict:
+    """A transfer that no service has a part in."""
+    assert row.store is not None
+    kind, options = behind.stores[row.store]
+    verb = 'put' if 'upload' in row.name else 'get'
+    names = [f'direct-{number}' for number in range(row.streams)]
+    job = {
+        'kind': kind,
+        'options': options,
+        'verb': verb,
+        'streams': row.streams,
+        'size': bench.size,
+        'names': names if verb == 'put' else [bench.samples[row.store]] * row.streams,
+    }
+    before = servers.cpu(behind.pids())
+    done = subprocess.run(
+        [sys.executable, str(pathlib.Path(backends.__file__).with_name('direct.py'))],
+        input=json.dumps(job),
+        capture_output=True,
+        text=True,
+    )
+    if done.returncode:
+        raise RuntimeError(done.stderr)
+    result = json.loads(done.stdout)
+    return {
+        'elapsed': result['elapsed'],
+        'units': row.streams * bench.size / GIB,
+        'server_cpu': result['cpu'],
+        'backend_cpu': servers.spent(before, servers.cpu(behind.pids())),
+        'errors': [],
+    }
+
+
 class Watch(threading.Thread):
     """The most memory that a server uses while a block runs."""
 
@@ -173,11 +224,15 @@ class Place:
 
     def forget(self) -> None:
         """What a measurement has written, before it fills disk and tables."""
-        keep = self.bench.sample
+        keep = {self.bench.sample, *self.bench.samples.values()}
+        if self.world.backends is not None:
+            for image_id in set(self.bench.filler.made()) - keep:
+                remove(self.side('lite'), image_id)
+            self.world.backends.sweep()
         for path in (self.world.directory / 'images').iterdir():
-            if path.name != keep:
+            if path.name not in keep:
                 path.unlink()
-        self.bench.filler.forget({keep})
+        self.bench.filler.forget(keep)
 
 
 class Suite:
@@ -201,20 +256,24 @@ class Suite:
         self.filled: dict[int, float] = {}
 
     @contextlib.contextmanager
-    def place(self, count: int, scale: bool) -> Iterator[Place]:
-        """A world of `count` images, for the length of a block."""
+    def place(self, count: int, scale: bool, stores: Sequence[str] = ()) -> Iterator[Place]:
+        """A world of `count` images, with these stores, for the length of a block."""
         with contextlib.ExitStack() as stack:
-            name = f'images_{count}{"_scale" if scale else ""}'
+            name = f'images_{count}{"_scale" if scale else ""}{"_stores" if stores else ""}'
             url = fill.copy_of(self._template, name)
             stack.callback(databases.drop, url)
-            world = servers.World(name, self._directory, url)
+            size = self._options.size * MIB
+            behind = None
+            if stores:
+                self._told.say(f'starting what is behind {", ".join(stores)}')
+                behind = backends.start(stores, self._directory, size, stack)
+            world = servers.World(name, self._directory, url, behind)
             filler = fill.Filler(url, f'{self._directory}/images')
             stack.callback(filler.close)
             self._told.say(f'making {count:,} images')
             begun = time.monotonic()
             filled = filler.fill(count, 0 if scale else 1024, uneven=scale)
             self.filled[count] = time.monotonic() - begun
-            size = self._options.size * MIB
             # The first image gets data when a server runs that can take it.
             bench = Bench(
                 filler, filled, '', size, self._options.seconds, lambda: next(self._fresh)
@@ -224,7 +283,14 @@ class Suite:
             sides = [place.side(side) for side in rows.BOTH]
             if not scale:
                 sample = upload_sample(filler, sides[1], size)
-                place.bench = dataclasses.replace(bench, sample=sample)
+                samples = {
+                    # Those of files are in the default store.
+                    store: sample
+                    if store == 'file'
+                    else upload_sample(filler, sides[1], size, store)
+                    for store in stores
+                }
+                place.bench = dataclasses.replace(bench, sample=sample, samples=samples)
                 agree(place.bench, sides)
             yield place
 
@@ -233,7 +299,7 @@ class Suite:
         found: dict[str, list[dict]] = {}
         skipped = {}
         for side in row.sides:
-            reason = servers.missing(side)
+            reason = servers.missing(side) or (row.store and backends.missing(row.store))
             if reason:
                 skipped[side] = reason
         do = {'load': self._load, 'memory': self._memory, 'start': self._start}[row.kind]
@@ -256,7 +322,12 @@ class Suite:
         }
 
     def _load(self, row: Row, place: Place, name: str, first: bool) -> dict:
-        side, bench = place.side(name), place.bench
+        bench, behind = place.bench, place.world.backends
+        if name == 'direct' and behind is not None:
+            return measure_direct(row, bench, behind)
+        side = place.side(name)
+        if row.store and behind is not None:
+            return measure_store(row, bench, side, row.make(bench), behind)
         if first:  # once without counting: caches, imports, connections
             self._warm_up(row, bench, side)
         return measure(row, bench, side, row.make(bench))
@@ -302,7 +373,8 @@ def agree(bench: Bench, sides: Sequence[servers.Side]) -> None:
     paths = [(f'/v2/images/{one}', reader) for one in bench.filled.visible[:20]]
     paths += [(rows.LISTS, reader), (f'{rows.LISTS}&os_distro=debian', reader)]
     paths += [(f'/v2/images?limit=25&marker={bench.filled.middle["project"]}', reader)]
-    paths += [(f'/v2/images/{bench.sample}/file', writer)]
+    samples = (bench.sample, *bench.samples.values())
+    paths += [(f'/v2/images/{sample}/file', writer) for sample in samples]
     for path, headers in paths:
         answers = []
         for side in sides:
@@ -336,15 +408,25 @@ def identity(project: str) -> dict[str, str]:
     }
 
 
-def upload_sample(filler: fill.Filler, side: servers.Side, size: int) -> str:
+def upload_sample(
+    filler: fill.Filler, side: servers.Side, size: int, store: str | None = None
+) -> str:
     """An image with data."""
     (image_id,) = filler.queued(1)
     kind = 'application/octet-stream'
-    request = rows.head('PUT', f'/v2/images/{image_id}/file', rows.WRITER, kind, size)
+    request = rows.head('PUT', f'/v2/images/{image_id}/file', rows.WRITER, kind, size, store)
     errors = load(side, Work([Client([request], size, 204)], count=1))['errors']
     if errors:
         raise RuntimeError(f'{side.name} does not take a sample: {errors[0]}')
     return image_id
+
+
+def remove(side: servers.Side, image_id: str) -> None:
+    """Delete an image with its data."""
+    url = f'http://127.0.0.1:{side.port}/v2/images/{image_id}'
+    answer = requests.delete(url, headers=identity(fill.WRITER))
+    if answer.status_code != 204:
+        raise RuntimeError(f'{side.name} answers {answer.status_code} to a delete')
 
 
 def ceiling(stack: contextlib.ExitStack, seconds: float) -> float:
@@ -411,15 +493,18 @@ def run(options: argparse.Namespace, chosen: Sequence[Row], save: Store) -> None
                 suite = Suite(options, stack, told)
                 told.say('the clients alone')
                 save.put('ceiling', ceiling(stack, min(3.0, options.seconds)))
-                places = dict.fromkeys((row.images or options.images, bool(row.images))
-                                       for row in chosen)  # fmt: skip
-                for count, scale in places:
-                    with suite.place(count, scale) as place:
+                places: dict[tuple, list[Row]] = {}
+                for row in chosen:
+                    key = row.images or options.images, bool(row.images), bool(row.store)
+                    places.setdefault(key, []).append(row)
+                for (count, scale, _), here in places.items():
+                    stores = [row.store for row in here if row.store]
+                    usable = [one for one in dict.fromkeys(stores) if not backends.missing(one)]
+                    with suite.place(count, scale, usable) as place:
                         if scale:
                             save.filled(count, suite.filled[count])
-                        for row in chosen:
-                            if (row.images or options.images, bool(row.images)) == (count, scale):
-                                save.row(row.name, suite.row(row, place))
+                        for row in here:
+                            save.row(row.name, suite.row(row, place))
             finally:
                 # Nothing may cut this short.
                 signal.signal(signal.SIGINT, signal.SIG_IGN)

@@ -32,15 +32,16 @@ class Hub:
 
     #: starts a native thread: ``_thread.start_new_thread``, unpatched
     start_thread: Callable[..., Any] = staticmethod(_thread.start_new_thread)
-    #: lets other green threads run until a file descriptor can be read
-    wait_readable: Callable[[int], None] | None = None
+    #: lets other green threads run until a file descriptor can be read, at most for some seconds
+    #: if they are given: (descriptor, seconds) -> whether it can be
+    wait_readable: Callable[..., bool] | None = None
     #: ``select.poll``, unpatched
     poll: Callable[[], Any] = staticmethod(getattr(select, 'poll', _no_poll))
 
 
 def install(
     start_thread: Callable[..., Any],
-    wait_readable: Callable[[int], None],
+    wait_readable: Callable[..., bool],
     poll: Callable[[], Any],
 ) -> None:
     """Make native work and a green hub meet. Called once, by the green server, before fork."""
@@ -69,7 +70,10 @@ class Task(Generic[T]):
         self._result: Any = None
         self._error: BaseException | None = None
         self._done: Any = _queue.SimpleQueue()
-        self._finished = False
+        #: whether it has run
+        self.finished = False
+        #: whether whoever waited has given it up
+        self.abandoned = False
         self._fd = os.eventfd(0, os.EFD_NONBLOCK) if green() else -1
 
     def __del__(self, close: Callable[[int], None] = os.close) -> None:
@@ -80,30 +84,42 @@ class Task(Generic[T]):
         function = self._function
         del self._function  # it may hold much, and this task
         try:
-            self._result = function()
+            if not self.abandoned:
+                self._result = function()
         except BaseException as ex:
             self._error = ex
         if self._fd >= 0:
             os.eventfd_write(self._fd, 1)
         # The last: from here on whoever waited may close the descriptor.
-        self._finished = True
+        self.finished = True
         self._done.put(None)
 
-    def _wait(self) -> None:
+    def ended(self, seconds: float) -> bool:
+        """Whether it has run; waits for that, but not longer."""
+        return self._wait(seconds)
+
+    def abandon(self) -> None:
+        """Wait no more for what may never end; if it has not begun it never will."""
+        self.abandoned = True
+
+    def _wait(self, seconds: float | None = None) -> bool:
         wait_readable = Hub.wait_readable
         if self._fd < 0 or wait_readable is None:
-            if not self._finished:
+            if not self.finished:
+                with contextlib.suppress(_queue.Empty):
+                    self._done.get(timeout=seconds)
+            return self.finished
+        while not self.finished:
+            if not wait_readable(self._fd, seconds) and seconds is not None:
+                return self.finished
+            with contextlib.suppress(BlockingIOError):  # woken for nothing
+                os.eventfd_read(self._fd)
+                # It comes at once. Asking the hub again instead, until the thread has got
+                # that far, was ten rounds of the hub for each task.
                 self._done.get()
-        else:
-            while not self._finished:
-                wait_readable(self._fd)
-                with contextlib.suppress(BlockingIOError):  # woken for nothing
-                    os.eventfd_read(self._fd)
-                    # It comes at once. Asking the hub again instead, until the thread has got
-                    # that far, was ten rounds of the hub for each task.
-                    self._done.get()
-            os.close(self._fd)
-            self._fd = -1
+        os.close(self._fd)
+        self._fd = -1
+        return True
 
     def wait(self) -> T:
         """The result, or the error, of the function. It may be interrupted, and called again."""
@@ -265,11 +281,17 @@ class Queue:
 
 
 class Fetched:
-    """The chunks of an iterator that may block, each fetched in a pool. Closes it."""
+    """The chunks of an iterator that may block, each fetched in a pool. Closes it.
 
-    def __init__(self, pool: Pool, chunks: Iterator[bytes]) -> None:
+    `wait` waits for a task, and abandons it and raises where that may never end.
+    """
+
+    def __init__(
+        self, pool: Pool, chunks: Iterator[bytes], wait: Callable[[Task[Any]], None]
+    ) -> None:
         self._pool = pool
         self._chunks = chunks
+        self._wait = wait
         self._task: Task[bytes | None] | None = None
 
     def __iter__(self) -> Iterator[bytes]:
@@ -277,6 +299,7 @@ class Fetched:
 
     def __next__(self) -> bytes:
         self._task = self._pool.submit(lambda: next(self._chunks, None))
+        self._wait(self._task)
         chunk = self._task.wait()
         if chunk is None:
             raise StopIteration
@@ -287,6 +310,8 @@ class Fetched:
         if close is None:
             return
         if self._task is not None:
+            if self._task.abandoned:
+                return  # what runs cannot be closed; it is when it has ended and is forgotten
             # Whoever waited may have been killed, and what runs cannot be closed.
             self._task.outcome()
         blocking(self._pool, close)
@@ -297,9 +322,12 @@ class Channel:
 
     The producer (`put`, `fail`) waits in the hub while the consumer is behind; the consumer
     (`read`) blocks its own thread. What the producer fails with is raised in the consumer.
+
+    `wait` waits until a descriptor can be read, and raises where that may never come to be.
     """
 
-    def __init__(self, depth: int = 2) -> None:
+    def __init__(self, wait: Callable[[int], None], depth: int = 2) -> None:
+        self._wait = wait
         self._items: Any = _queue.SimpleQueue()
         self._depth = depth
         # Nothing is taken from the producer before the consumer has asked for something.
@@ -308,26 +336,24 @@ class Channel:
         self._ended = False
         self._error: BaseException | None = None
         self._released = False
+        # Whoever is the last of the two to be done closes the descriptor. Popping is atomic.
+        self._users = [True, False]
         #: bytes that the consumer has taken
         self.taken = 0
 
     def wait_wanted(self) -> bool:
         """Wait until the consumer wants something; False when it will not any more."""
-        wait_readable = Hub.wait_readable
-        assert wait_readable is not None
-        wait_readable(self._room)
+        self._wait(self._room)
         return not self._released
 
     def put(self, chunk: bytes | memoryview) -> None:
         """Hand over a chunk; an empty one is the end."""
-        wait_readable = Hub.wait_readable
-        assert wait_readable is not None
         while True:
             try:
                 os.eventfd_read(self._room)
                 break
             except BlockingIOError:
-                wait_readable(self._room)
+                self._wait(self._room)
         self._items.put(chunk)
 
     def fail(self, error: BaseException) -> None:
@@ -337,9 +363,16 @@ class Channel:
         """The consumer will read no more: let a waiting producer go on."""
         self._released = True
         os.eventfd_write(self._room, 1 << 20)
+        self._close()
 
     def close(self) -> None:
-        os.close(self._room)
+        """The producer is done, whether or not the consumer is."""
+        self._close()
+
+    def _close(self) -> None:
+        last = self._users.pop()
+        if last:
+            os.close(self._room)
 
     def read(self, size: int) -> memoryview:
         """At most `size` bytes; empty at the end. Goes on raising what the producer failed with."""

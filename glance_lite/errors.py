@@ -158,5 +158,13 @@ class StoreUnavailable(StoreError, Unavailable):
     """The store did not answer, or broke off."""
 
 
+class LeftBehind(StoreUnavailable):
+    """An upload failed, and something of it may still be in the store: it is removed later."""
+
+
 class InUse(StoreError, Conflict):
     """The data cannot be deleted: something in the store depends on it."""
+
+
+class StillNeeded(InUse):
+    """Nobody finds the data any more, and it goes when what depends on it has gone: ask again."""

@@ -9,113 +9,32 @@ the store's own threads. Only the ``location`` layer talks to the `Gateway`.
 from __future__ import annotations
 
 import contextlib
-import dataclasses
 import functools
 import logging
-from collections.abc import Callable, Container, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import TypeVar
 
 from oslo_config import cfg
 
 from glance_lite import concurrency, store_config, strategies, stream
 from glance_lite.errors import (
-    GlanceLiteError,
     Invalid,
+    LeftBehind,
     ObjectExists,
     ObjectNotFound,
-    RangeNotSatisfiable,
-    StoreDenied,
     StoreError,
-    StoreFull,
     StoreUnavailable,
-    Unavailable,
 )
 from glance_lite.guarded import Guard
+from glance_lite.health import Limits
 from glance_lite.model import UNREADABLE, Image, Location, Stored, StoreInfo, Wanted
-from glance_lite.store import Cap, StoreDriver
+from glance_lite.reading import Reader, resolve
+from glance_lite.store import Caller, Cap, Source, StoreDriver
+from glance_lite.store_serving import Store
 from glance_lite.stream import Download, Upload
 from glance_lite.watch import Watch
 
 LOG = logging.getLogger(__name__)
-T = TypeVar('T')
-
-#: Native threads of one store for reading, deleting and asking.
-POOL = 16
-#: Native threads of one store for uploads. Each is held as long as its client sends, so they
-#: must not be those that anybody else waits for.
-UPLOADS = 256
-#: Native threads of one store that send files, in turns.
-SENDERS = 16
-
-
-#: What a driver raises when the store is to blame, and not what was asked of it.
-FAILURES = (StoreUnavailable, StoreDenied, StoreFull)
-
-
-@dataclasses.dataclass(frozen=True)
-class Store:
-    """One configured store."""
-
-    id: str
-    type: str
-    driver: StoreDriver
-    weight: int
-    description: str | None
-    default: bool
-    pool: concurrency.Pool
-    uploads: concurrency.Pool
-    senders: concurrency.Pool
-    watch: Watch
-
-    @property
-    def read_only(self) -> bool:
-        return Cap.WRITE not in self.driver.caps
-
-    @property
-    def reserved(self) -> bool:
-        """For the service itself: not shown, not to be named by clients."""
-        return self.id.startswith('os_glance_')
-
-    def run(self, function: Callable[[], T]) -> T:
-        """A verb of the driver, where it may block."""
-        with self.errors():
-            if self.driver.io == 'socket':
-                return function()
-            return concurrency.blocking(self.pool, function)
-
-    def listing(self) -> Iterator[tuple[str, int, float]]:
-        """(url, bytes, time of the last change) of all that is stored. `Invalid`: it cannot."""
-        if Cap.LIST not in self.driver.caps:
-            raise Invalid(f'Store {self.id} ({self.type}) cannot list what it holds')
-        self.run(self.driver.check)
-        entries = self.run(self.driver.list)
-        while (entry := self.run(lambda: next(entries, None))) is not None:
-            yield entry
-
-    @contextlib.contextmanager
-    def errors(self, upload: Upload | None = None) -> Iterator[None]:
-        """What a driver raises that is not one of our errors: the store failed.
-
-        Unless it was the `upload` that failed, whatever the driver has made of that.
-        """
-        try:
-            yield
-        except Exception as ex:
-            if upload is not None and upload.error is not None:
-                raise upload.error from None
-            if isinstance(ex, GlanceLiteError):
-                if isinstance(ex, FAILURES):
-                    self.failed()
-                raise
-            self.failed()
-            what = ex.strerror if isinstance(ex, OSError) else type(ex).__name__
-            LOG.error('Store %s failed: %s', self.id, what, exc_info=not isinstance(ex, OSError))
-            raise StoreUnavailable(f'Store {self.id} failed') from ex
-
-    def failed(self) -> None:
-        if self.watch.by is not None:
-            self.watch.by.failed(self.id)
 
 
 class Gateway:
@@ -128,42 +47,27 @@ class Gateway:
         self.watch = Watch()
         found = store_config.load(conf)
         for one in found.values():
-            one.driver.guard = self.guard
+            one.driver.guard, one.driver.conf = self.guard, conf
+        limits = Limits.configured(conf)
         self.stores: Mapping[str, Store] = MappingProxyType(
-            {
-                name: Store(
-                    name,
-                    one.type,
-                    one.driver,
-                    one.weight,
-                    one.description,
-                    one.default,
-                    concurrency.Pool(name, POOL),
-                    concurrency.Pool(f'{name} uploads', UPLOADS),
-                    concurrency.Pool(f'{name} senders', SENDERS),
-                    self.watch,
-                )
-                for name, one in found.items()
-            }
+            {name: Store(name, one, self.watch, limits) for name, one in found.items()}
         )
         self.default = next(store.id for store in self.stores.values() if store.default)
         self._rank = strategies.load(conf, self.stores).rank
 
     def start(self) -> None:
-        """Start every driver. Raises `BadStoreConfiguration`."""
+        """Start every driver. `BadStoreConfiguration`; a store that is down is started later."""
         for store in self.stores.values():
-            store.driver.start()
+            store.start()
+
+    def look_after(self) -> None:
+        """Probe what is left alone, and what hangs. It waits for nothing, and is done often."""
+        for store in self.stores.values():
+            store.health.look()
 
     def check(self) -> dict[str, str | None]:
         """Store id -> None when it answers, else a sentence without secrets."""
-        result: dict[str, str | None] = {}
-        for store in self.stores.values():
-            try:
-                store.run(store.driver.check)
-                result[store.id] = None
-            except StoreError as ex:
-                result[store.id] = ex.message
-        return result
+        return {store.id: store.check() for store in self.stores.values()}
 
     def known_ids(self) -> tuple[str, ...]:
         """Ids that clients may name."""
@@ -180,7 +84,8 @@ class Gateway:
                 store.read_only,
                 store.type if detail else None,
                 store.weight,
-                store.driver.describe() if detail else {},
+                store.described if detail else {},
+                store.health.seen() if detail else None,
             )
             for store in shown
         )
@@ -200,26 +105,41 @@ class Gateway:
             raise StoreUnavailable('The location of the data cannot be decrypted')
         if location.store is not None and location.store in self.stores:
             return self.stores[location.store]
+        # Written before there were several stores, or before one was called otherwise.
         scheme = location.url.partition(':')[0]
+        down = StoreUnavailable('The store that holds the data is not configured')
+        last = None
         for store in self.stores.values():
-            # Written before there were several stores: the one that can make sense of it.
             if scheme in store.driver.schemes:
-                with contextlib.suppress(StoreError):
+                try:
+                    if store.run(functools.partial(store.driver.owns, location.url)):
+                        return store
                     store.run(functools.partial(store.driver.parse, location.url))
-                    return store
-        raise StoreUnavailable('The store that holds the data is not configured')
+                    last = last or store
+                except StoreUnavailable as ex:
+                    down = ex
+                except StoreError:
+                    continue
+        if last is None:
+            raise down
+        return last
 
     def claiming(self, url: str) -> Store | None:
-        """The store that can make sense of a url which nobody has written down yet."""
+        """The store in which a url lies that nobody has written down yet."""
         scheme = url.partition(':')[0].lower()
         for store in self.stores.values():
             if scheme in store.driver.schemes and not store.reserved:
                 with contextlib.suppress(StoreError):
-                    store.run(functools.partial(store.driver.parse, url))
-                    return store
+                    if store.run(functools.partial(store.driver.owns, url)):
+                        return store
         return None
 
     # --- who reads, where the store itself decides
+
+    @property
+    def has_accounts(self) -> bool:
+        """Whether there is a store that acts for callers."""
+        return any(Cap.CALLER in store.driver.caps for store in self.stores.values())
 
     @property
     def has_acls(self) -> bool:
@@ -235,10 +155,17 @@ class Gateway:
                     found.append(location)
         return tuple(found)
 
-    def grant(self, location: Location, public: bool, projects: Sequence[str]) -> None:
+    def grant(
+        self,
+        location: Location,
+        public: bool,
+        projects: Sequence[str],
+        caller: Caller | None = None,
+    ) -> None:
         """Let everybody, or these projects alone, read the bytes of a location. `StoreError`."""
         store = self.find(location)
-        store.run(lambda: store.driver.acl(store.driver.parse(location.url), public, projects))
+        driver = store.acting(caller)
+        store.run(lambda: driver.acl(driver.parse(location.url), public, projects))
 
     def has_type(self, kind: str) -> bool:
         """Whether a store of this type is configured."""
@@ -283,10 +210,13 @@ class Gateway:
             return self._add(store, spare, upload)
 
     def _add(self, store: Store, name: str, upload: Upload) -> str:
-        driver = store.driver
+        driver = store.acting(upload.caller)
+        store.health.admit()
         if driver.io == 'socket' or not concurrency.green():
-            with store.errors(upload):
-                url = driver.add(name, upload, upload.size)
+            if driver.io == 'native':
+                store.prove()  # from here on nobody can give up
+            with store.errors(upload), store.called():
+                url = _add(driver, name, upload, upload)
             whole = upload.settled
         else:
             url, whole = self._add_in_pool(store, name, upload)
@@ -300,11 +230,15 @@ class Gateway:
 
         The green side reads, hashes and decides; the native side only writes.
         """
-        channel = concurrency.Channel()
+        channel = concurrency.Channel(store.wait_readable)
 
         def add() -> str:
+            driver = store.acting(upload.caller)
             try:
-                return store.driver.add(name, channel, upload.size)
+                url = _add(driver, name, channel, upload)
+                if task.abandoned:
+                    driver.delete(driver.parse(url))  # it hung, and comes too late
+                return url
             finally:
                 channel.release()
 
@@ -316,35 +250,81 @@ class Gateway:
                 if not chunk:
                     break
             with store.errors():
+                store.wait(task, patient=True)
                 url = task.wait()
             return url, upload.settled and channel.taken == upload.count
         except BaseException as ex:
             channel.fail(ex)
-            # What the driver wrote must be gone before the claim is given up.
-            written = task.outcome()
-            if written is not None:
-                self._discard(store, written, upload)
+            self._end_of(store, task, upload)
             raise
         finally:
             channel.close()
 
+    def _end_of(self, store: Store, task: concurrency.Task[str], upload: Upload) -> None:
+        """What the driver wrote must be gone before the claim is given up."""
+        if store.health.is_open and not task.finished:
+            task.abandon()
+            upload.left_behind = True  # nobody knows before the store answers again
+            return
+        written = task.outcome()
+        if written is not None:
+            self._discard(store, written, upload)
+
     @staticmethod
     def _discard(store: Store, url: str, upload: Upload) -> None:
         """Delete what a driver stored and nobody will refer to."""
+        driver = store.acting(upload.caller)
         try:
-            store.run(lambda: store.driver.delete(store.driver.parse(url)))
+            store.run(lambda: driver.delete(driver.parse(url)), patient=True)
         except StoreError as ex:
             upload.left_behind = True
             LOG.error('Data that nobody refers to stays in store %s: %s', store.id, ex)
 
-    def remove(self, location: Location) -> None:
+    def copy(
+        self,
+        store_id: str,
+        location: Location,
+        name: str,
+        spare: str,
+        caller: Caller | None = None,
+    ) -> str | None:
+        """Have a backend copy what is at a location into another store; the url. All or nothing.
+
+        None: the stores share none that can. The bytes are not looked at. `StoreError`.
+        """
+        store, source = self.stores[store_id], self.find(location)
+        driver, other = store.acting(caller), source.acting(caller)
+        if Cap.COPY not in driver.caps:
+            return None
+        key = source.run(lambda: other.parse(location.url))
+        try:
+            return store.run(lambda: driver.copy_from(other, key, name), patient=True)
+        except ObjectExists:
+            if name == spare:
+                raise
+            return store.run(lambda: driver.copy_from(other, key, spare), patient=True)
+
+    def size(self, location: Location, caller: Caller | None = None) -> int:
+        """Bytes at a location, as its store says. `StoreError`."""
+        store = self.find(location)
+        driver = store.acting(caller)
+        return store.run(lambda: driver.size(driver.parse(location.url)))
+
+    def remove(self, location: Location, caller: Caller | None = None) -> None:
         """Delete the bytes of a location. `ObjectNotFound`, `InUse`, `StoreUnavailable`."""
         store = self.find(location)
         if store.read_only:
             return  # what others keep there is theirs
-        store.run(lambda: store.driver.delete(store.driver.parse(location.url)))
+        driver = store.acting(caller)
+        store.run(lambda: driver.delete(driver.parse(location.url)), patient=True)
 
-    def remove_named(self, store_id: str | None, name: str, wanted: Container[str]) -> None:
+    def remove_named(
+        self,
+        store_id: str | None,
+        name: str,
+        wanted: Container[str],
+        caller: Caller | None = None,
+    ) -> None:
         """Delete whatever a store holds under a name, but for the urls that are wanted.
 
         `StoreError`: something may still be there.
@@ -352,7 +332,7 @@ class Gateway:
         store = self.stores.get(store_id or self.default)
         if store is None:
             raise StoreUnavailable(f'There is no store {store_id} any more')
-        driver = store.driver
+        driver = store.acting(caller)
         # In a directory that is not mounted nothing is found, either.
         store.run(driver.check)
         urls = driver.locate(name)
@@ -362,7 +342,7 @@ class Gateway:
             if url in wanted:
                 continue
             try:
-                store.run(functools.partial(_delete, driver, url))
+                store.run(functools.partial(_delete, driver, url), patient=True)
                 LOG.info('Store %s: what lay under the name %s is removed', store.id, name)
             except ObjectNotFound:
                 pass
@@ -383,179 +363,29 @@ class Gateway:
             ordered.sort(key=lambda location: -places.get(location.store or '', 0))
         return ordered
 
-    def open(self, image: Image, wanted: Wanted) -> Download:
+    def open(self, image: Image, wanted: Wanted, caller: Caller | None = None) -> Download:
         """The data of an image, or the range that is wanted of it."""
         locations = self.order(image.locations, wanted.prefer)
         if not locations:
             return Download(image, iter(()), None)
-        total = image.size if image.size is not None else self._size(locations)
+        total = image.size if image.size is not None else self.size(locations[0], caller)
         offset, length, partial = resolve(wanted, total, image)
         if not wanted.body:
             return Download(image, iter(()), total, offset, length, partial)
-        reader = Reader(self, image, locations, total, offset, length)
+        reader = Reader(self, image, locations, total, offset, length, caller)
         found = Download(image, reader, total, offset, length, partial, reader.sendfile)
         if self.watch.by is not None:
             found.on_end(lambda sent, error: reader.count(sent))
         return found
 
-    def _size(self, locations: Sequence[Location]) -> int:
-        store = self.find(locations[0])
-        return store.run(lambda: store.driver.size(store.driver.parse(locations[0].url)))
+
+def _add(driver: StoreDriver, name: str, source: Source, upload: Upload) -> str:
+    try:
+        return driver.add(name, source, upload.size)
+    except LeftBehind:
+        upload.left_behind = True
+        raise
 
 
 def _delete(driver: StoreDriver, url: str) -> None:
     driver.delete(driver.parse(url))
-
-
-def resolve(wanted: Wanted, total: int, image: Image) -> tuple[int, int, bool]:
-    """(offset, length, whether it is a part) of what is wanted. `RangeNotSatisfiable`."""
-    span = wanted.span
-    if span is None or (wanted.validator is not None and wanted.validator != stream.etag(image)):
-        return 0, total, False
-    if span.first is None:
-        length = min(span.last or 0, total)
-        if not length:
-            raise RangeNotSatisfiable(total)
-        return total - length, length, True
-    if span.first >= total:
-        raise RangeNotSatisfiable(total)
-    last = total - 1 if span.last is None else min(span.last, total - 1)
-    return span.first, last - span.first + 1, True
-
-
-class Reader:
-    """Reads from the first location that works, and carries on from another when it breaks.
-
-    In mid-stream only a location of one of our stores with the same size is taken, and a full
-    download that was put together from several is hashed: if it is not what the image says, the
-    last chunk is never sent and the connection breaks, so that no client takes it for whole.
-    """
-
-    def __init__(
-        self,
-        gateway: Gateway,
-        image: Image,
-        locations: Sequence[Location],
-        total: int,
-        offset: int,
-        length: int,
-    ) -> None:
-        self._gateway = gateway
-        self._image = image
-        self._locations = iter(locations)
-        self._total = total
-        self._offset = offset
-        self._length = self._left = length
-        #: bytes that a watcher knows of
-        self._counted = 0
-        self._whole = offset == 0 and length == total
-        self._store: Store
-        self._url: str
-        #: None: nothing has been asked for yet
-        self._chunks: Iterator[bytes] | None = None
-        #: all of it as a plain file, where the store has one and the server could send it
-        self.sendfile: stream.PlainFile | None = None
-        # From a file there is no carrying on elsewhere, so there must be no elsewhere.
-        self._may_send = len(locations) == 1 and concurrency.green()
-        self._failed_over = False
-        # Hashed from the first byte, because nobody knows yet whether the first store lasts.
-        several = len(locations) > 1 and image.os_hash_algo and image.os_hash_value
-        self._hash = stream.Digest(str(image.os_hash_algo)) if several and self._whole else None
-        self._open(first=True)
-
-    def _open(self, first: bool = False) -> None:
-        error: StoreError | None = None
-        for location in self._locations:
-            try:
-                store = self._gateway.find(location)
-                if not first and not self._may_carry_on(store, location):
-                    continue
-                self._store, self._url = store, location.url
-                if self._may_send and Cap.SENDFILE in store.driver.caps:
-                    self.sendfile = self._plain_file()
-                if self.sendfile is None:
-                    self._chunks = self._get()
-                return
-            except StoreError as ex:
-                url = location.url.partition(':')[0]
-                LOG.warning('Image %s cannot be read at its %s location: %s',
-                            self._image.id, url, ex)  # fmt: skip
-                error = ex
-        if isinstance(error, ObjectNotFound):
-            raise ObjectNotFound('The data of the image cannot be found in any of its stores')
-        if isinstance(error, Unavailable):
-            raise error
-        raise StoreUnavailable('The data of the image cannot be read from any of its stores')
-
-    def _may_carry_on(self, store: Store, location: Location) -> bool:
-        driver = store.driver
-        return location.store is not None and (
-            store.run(lambda: driver.size(driver.parse(location.url))) == self._total
-        )
-
-    def _get(self) -> Iterator[bytes]:
-        store, driver = self._store, self._store.driver
-        chunks = store.run(lambda: driver.get(driver.parse(self._url), self._offset, self._left))
-        if driver.io == 'socket' or not concurrency.green():
-            return chunks
-        return concurrency.Fetched(store.pool, chunks)
-
-    def _plain_file(self) -> stream.PlainFile | None:
-        store, driver = self._store, self._store.driver
-        file, offset, length = store.run(
-            lambda: driver.sendfile(driver.parse(self._url), self._offset, self._left)
-        )
-        if length != self._left:
-            file.close()
-            raise StoreUnavailable(f'Store {store.id} holds less than the image')
-        return stream.PlainFile(file, offset, length, store.senders)
-
-    def __iter__(self) -> Iterator[bytes]:
-        return self
-
-    def __next__(self) -> bytes:
-        while self._left:
-            try:
-                if self._chunks is None:
-                    self._chunks = self._get()  # the server did not want the file
-                chunk = next(self._chunks, b'')
-                if not chunk:
-                    raise StoreUnavailable(f'Store {self._store.id} ended too early')
-            except (StoreError, OSError) as ex:
-                LOG.warning('Image %s: store %s broke off: %s', self._image.id, self._store.id, ex)
-                self._store.failed()
-                self.count(self._length - self._left)
-                self._carry_on()
-                continue
-            chunk = chunk[: self._left]
-            self._offset += len(chunk)
-            self._left -= len(chunk)
-            if self._hash is not None:
-                self._hash.update(chunk)
-                self._check_whole(self._hash)
-            return chunk
-        raise StopIteration
-
-    def _carry_on(self) -> None:
-        self.close()
-        self._chunks = None
-        self._open()
-        self._failed_over = True
-
-    def count(self, sent: int) -> None:
-        """Tell the watcher, if there is one, which store gave the bytes since the last time."""
-        watcher = self._gateway.watch.by
-        if watcher is not None and sent > self._counted:
-            watcher.given(self._store.id, sent - self._counted)
-            self._counted = sent
-
-    def _check_whole(self, digest: stream.Digest) -> None:
-        if not self._left and self._failed_over and digest.hexdigest() != self._image.os_hash_value:
-            raise StoreUnavailable('The data put together from several stores is damaged')
-
-    def close(self) -> None:
-        if self._hash is not None:
-            self._hash.join()
-        close = getattr(self._chunks, 'close', None)
-        if close is not None:
-            close()

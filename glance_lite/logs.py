@@ -19,7 +19,14 @@ from glance_lite.errors import ConfigurationError
 LOG = logging.getLogger(__name__)
 
 #: Libraries whose information is of no use to an operator.
-QUIET = ('routes.middleware=INFO', 'paste=WARN', 'alembic=WARN', 'urllib3.connectionpool=WARN')
+QUIET = (
+    'routes.middleware=INFO',
+    'paste=WARN',
+    'alembic=WARN',
+    'urllib3.connectionpool=WARN',
+    # It tells of each request with its signature and the access key.
+    'botocore=WARN',
+)
 
 
 def register(conf: cfg.ConfigOpts) -> None:

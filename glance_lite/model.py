@@ -130,6 +130,20 @@ class Member:
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
+class StoreHealth:
+    """How a store is, as one process sees it."""
+
+    #: of its breaker: 'closed', 'open' or, when it has just been closed, 'half-open'
+    state: str
+    #: what was wrong, without secrets
+    problem: str | None = None
+    #: since when it is open
+    since: datetime.datetime | None = None
+    #: seconds to the next probe
+    retry_after: int | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
 class StoreInfo:
     """What a client may know of a store. `detail` is filled only when it was asked for."""
 
@@ -140,6 +154,7 @@ class StoreInfo:
     type: str | None = None
     weight: int = 0
     properties: Mapping[str, Any] = dataclasses.field(default_factory=_empty)
+    health: StoreHealth | None = None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -392,6 +407,10 @@ class Orphan:
 # --- the commit protocol of an upload, between `location` and `db`
 
 
+#: State of an operation that nobody has given up.
+RUNNING = 'running'
+
+
 @dataclasses.dataclass(frozen=True, slots=True)
 class Operation:
     """An upload or delete under way: the row in ``gl_operations`` and what it was claimed on.
@@ -408,11 +427,11 @@ class Operation:
     image: Image | None = None
     #: locations whose bytes are to go (deletes)
     locations: tuple[Location, ...] = ()
-    #: upload, delete, location, import, grant
+    #: upload, delete, location, import, grant, copy
     kind: str = 'upload'
-    #: id of the store an upload goes to
+    #: id of the store an upload or a copy goes to
     store: str | None = None
-    state: str = 'running'
+    state: str = RUNNING
     #: the last sign of life, by the database's clock
     heartbeat: datetime.datetime | None = None
     #: what is to be registered (imports)
@@ -421,6 +440,40 @@ class Operation:
     notices: tuple[Notice, ...] = ()
     #: bytes that may come before `extend_upload` must be asked for more; None: any number
     room: int | None = None
+    #: something in a store depends on what is to go, and may do so for long (deletes)
+    needed: bool = False
+    #: project of the image, were it deleted (uploads and copies that were taken over)
+    owner: str | None = None
+
+    @property
+    def spare(self) -> str:
+        """The name for the driver when something lies under the first one."""
+        return f'{self.image_id}-{self.serial}'
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Holding:
+    """A location, and what of its image matters to whoever looks after stores."""
+
+    location: Location
+    image_id: str
+    #: of the image
+    status: str
+    #: of the image, in bytes, if it is known
+    size: int | None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Verified:
+    """A location whose data has been read again."""
+
+    location_id: int
+    #: None: no store makes sense of it
+    store: str | None
+    #: without credentials
+    shown: str
+    #: what is wrong, None if nothing is
+    problem: str | None
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -439,8 +492,13 @@ class Stored:
     url: str
     store: str | None
     size: int
-    checksum: str | None
-    os_hash_algo: str
-    os_hash_value: str
+    checksum: str | None = None
+    os_hash_algo: str = ''
+    os_hash_value: str = ''
     virtual_size: int | None = None
     metadata: Mapping[str, Any] = dataclasses.field(default_factory=_empty)
+
+    @property
+    def location(self) -> Location:
+        """Where it is, before there is a row that says so."""
+        return Location(0, self.url, {'store': self.store} if self.store else {})

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from glance_lite.contract import Family, operation
+from glance_lite.copies import CopyOperations
 from glance_lite.metadefs.operations import MetadefOperations
 from glance_lite.notify.operations import OutboxOperations
 from glance_lite.tasks import TaskOperations
@@ -259,7 +260,9 @@ class CommitOperations(Family):
 
     @operation(writes=True, inner=True)
     def leave_delete(self, ctx: RequestContext, claim: Operation) -> None:
-        """A store cannot remove the bytes now: they go later, and who is to be told is told."""
+        """A store cannot remove the bytes now: they go later, and who is to be told is told.
+
+        One that is `needed` is not taken up at once."""
         return self._unlinked()  # type: ignore[no-any-return]
 
     @operation(writes=True, inner=True)
@@ -425,6 +428,7 @@ class Operations(
     AccessOperations,
     CommitOperations,
     BackgroundOperations,
+    CopyOperations,
     OutboxOperations,
 ):
     """All families: what `Layer.next` offers."""

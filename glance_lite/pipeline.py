@@ -17,9 +17,9 @@ from glance_lite.operations import OPERATIONS, Operations, is_inner, is_write
 from glance_lite.store import Cap
 
 if TYPE_CHECKING:
-    from glance_lite.gateway import Store
     from glance_lite.layer import Layer
     from glance_lite.service import Service
+    from glance_lite.store_serving import Store
 
 
 @dataclasses.dataclass(frozen=True)

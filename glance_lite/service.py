@@ -22,10 +22,13 @@ from glance_lite.maintenance.expiry import Expiry
 from glance_lite.maintenance.importer import Importer
 from glance_lite.maintenance.scrubber import Scrubber
 from glance_lite.maintenance.sweeper import Sweeper
-from glance_lite.maintenance.ticker import Ticker
+from glance_lite.maintenance.ticker import Job, Ticker
 from glance_lite.policy.enforcer import Enforcer
 
 LOG = logging.getLogger(__name__)
+
+#: Seconds between two looks at stores that hang or are left alone.
+LOOK_AT_STORES = 1.0
 
 
 class Service:
@@ -43,16 +46,24 @@ class Service:
             self.chain: Chain = link(self.layers)
             inner = self.chain.inner
             self.importer = Importer(conf, inner, parts.wake)
+            sweeper = Sweeper(conf, inner)
+            vital = [
+                sweeper.heartbeat,
+                Job('look at the stores', LOOK_AT_STORES, self.gateway.look_after),
+            ]
             jobs = [
-                *Sweeper(conf, inner).jobs,
+                *vital,
+                sweeper.sweeping,
                 *self.importer.jobs,
                 *Scrubber(conf, inner).jobs,
                 *Expiry(inner).jobs,
+                Job('look at the stores', LOOK_AT_STORES, self.gateway.look_after),
             ]
             for layer in self.layers:
                 if layer.acts():
                     jobs += layer.jobs()
             self._ticker = Ticker(jobs)
+            self._vital = Ticker(vital)
 
     def start(self) -> None:
         """Open what a worker needs. Raises `ConfigurationError`."""
@@ -84,12 +95,24 @@ class Service:
 
     @contextlib.contextmanager
     def running(self) -> Iterator[None]:
-        """For a command: started, without background work, and stopped at the end."""
+        """For a command: started, with no background work but signs of life of what it does."""
         self.start()
+        self._vital.start()
         try:
             yield
         finally:
+            self._vital.stop()
             self.stop()
+
+    @property
+    def dispensable(self) -> frozenset[str]:
+        """Parts of `check` without which the service still serves.
+
+        The last good rules are in force while policy files are broken; and of several stores one
+        that is down, for all hosts as likely as not, takes nothing from the images of the others.
+        """
+        stores = self.gateway.stores.values()
+        return frozenset({'policy', *(f'store {one.id}' for one in stores if not one.default)})
 
     def check(self) -> dict[str, str | None]:
         """Part -> None when it is well, else a sentence without secrets, for /healthcheck."""

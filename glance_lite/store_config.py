@@ -118,9 +118,18 @@ def _configured(
     more = driver.more_opts(group, settings)
     if more:
         settings = MappingProxyType({**settings, **read_group(conf, group, more)})
+    try:
+        made = driver(name, settings)
+    except ConfigurationError:
+        raise
+    except Exception as ex:
+        # A class that lacks a verb says so. What else is said may carry anything.
+        said = f': {ex}' if isinstance(ex, TypeError) else ''
+        text = ' '.join(f'{type(ex).__name__}{said}'.split())
+        raise PluginError(f'{option}: {kind} cannot be made: {text}') from ex
     return Configured(
         kind,
-        driver(name, settings),
+        made,
         settings['weight'],
         settings['store_description'],
         default,
@@ -129,17 +138,23 @@ def _configured(
 
 def driver_class(kind: str, option: str) -> type[StoreDriver]:
     """The driver called `kind`. Raises `PluginError` in one sentence."""
+    base, plus, inner = kind.partition('+')
     driver: type[StoreDriver] = plugins.load(
-        plugins.STORES, kind, option, needs=f'pip install glance-lite[{kind}]'
+        plugins.STORES, base, option, needs=f'pip install glance-lite[{base}]'
     )
     if not (isinstance(driver, type) and issubclass(driver, StoreDriver)):
-        raise PluginError(f'{option}: {kind} is not a store driver')
+        raise PluginError(f'{option}: {base} is not a store driver')
     if driver.requires_api != STORE_API:
         raise PluginError(
-            f'{option}: {kind} was written for version {driver.requires_api} of the store '
+            f'{option}: {base} was written for version {driver.requires_api} of the store '
             f'contract; this is version {STORE_API}'
         )
-    return driver
+    if not plus:
+        return driver
+    try:
+        return driver.variant(inner)
+    except BadStoreConfiguration as ex:
+        raise PluginError(f'{option}: {ex.message}') from ex
 
 
 def read_group(conf: cfg.ConfigOpts, group: str, opts: list[cfg.Opt]) -> Mapping[str, Any]:

@@ -18,8 +18,8 @@ from glance_lite.errors import PluginError
 if TYPE_CHECKING:
     from oslo_config import cfg
 
-    from glance_lite.gateway import Store
     from glance_lite.model import Location
+    from glance_lite.store_serving import Store
 
 #: Types of stores as Glance's option named them, by the names they have here.
 OLD_TYPES = {'filesystem': 'file', 'vmware_datastore': 'vmware'}

@@ -18,6 +18,7 @@ from glance_lite.errors import GlanceLiteError, Invalid, LimitExceeded, StoreUna
 if TYPE_CHECKING:
     from glance_lite.inspection import Inspector
     from glance_lite.model import Image, Rider
+    from glance_lite.store import Caller
 
 LOG = logging.getLogger(__name__)
 
@@ -149,6 +150,8 @@ class Upload:
         self._buffers = Buffers()
         self.size = size
         self.riders: tuple[Rider, ...] = ()
+        #: who stores it, for a store that must know
+        self.caller: Caller | None = None
         self.count = 0
         self.checksum: str | None = None
         self.os_hash_algo = ''

@@ -19,6 +19,9 @@ class Watcher(Protocol):
     def failed(self, store_id: str) -> None:
         """A store did not do what it should."""
 
+    def left_alone(self, store_id: str, begins: bool) -> None:
+        """From now on this process leaves a store alone, or does no more."""
+
 
 @dataclasses.dataclass
 class Watch:

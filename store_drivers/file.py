@@ -10,14 +10,11 @@ start and is in nobody's way until then.
 from __future__ import annotations
 
 import contextlib
-import ctypes
 import errno
-import fcntl
 import json
 import os
 import stat
-import uuid
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any, BinaryIO, NoReturn
 from urllib.parse import urlsplit
 
@@ -39,21 +36,10 @@ from glance_lite.store import (
     StoreReadOnly,
     StoreUnavailable,
 )
+from store_drivers import plainfile
 
-#: Start of the hidden name of a file that is being written, where it must have one.
-PARTIAL = '.partial-'
-
-#: Start writing back to disk each time this many bytes have been written, so that the flush
-#: at the end has little left to do.
-WRITE_BACK = 8 * 1024 * 1024
-_SYNC_FILE_RANGE_WRITE = 2
-
-#: Holes are made in units of this many bytes.
-BLOCK = 64 * 1024
 #: bytes read at a time where nobody sends the file without reading it
 READ = 128 * 1024
-_ZEROS = bytes(BLOCK)
-
 _FULL = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 OPTIONS: list[cfg.Opt] = [
@@ -106,7 +92,7 @@ class FileStore(StoreDriver):
 
     schemes = ('file', 'filesystem')
     private_schemes = schemes
-    caps = Cap.WRITE | Cap.SENDFILE | Cap.LIST
+    caps = Cap.WRITE | Cap.SENDFILE | Cap.LIST | Cap.COPY
     opts = OPTIONS
     io = 'native'
 
@@ -169,18 +155,9 @@ class FileStore(StoreDriver):
                 self._wrong(option, f'{path} cannot be made: {ex.strerror}')
             if not os.access(path, os.R_OK | os.W_OK | os.X_OK):
                 self._wrong(option, f'{path} cannot be written to')
-            self._remove_partials(path)
+            plainfile.remove_partials(path)
         self._real = tuple(os.path.realpath(path) for path in self._directories)
         self._check_metadata()
-
-    def _remove_partials(self, directory: str) -> None:
-        """Remove what a crash left. A file that is still being written is locked."""
-        for entry in os.scandir(directory):
-            if not entry.name.startswith(PARTIAL):
-                continue
-            with contextlib.suppress(OSError), open(entry.path, 'rb') as partial:
-                fcntl.flock(partial, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                os.unlink(entry.path)
 
     def _check_metadata(self) -> None:
         path = self.settings['filesystem_store_metadata_file']
@@ -219,6 +196,18 @@ class FileStore(StoreDriver):
     # --- in
 
     def add(self, name: str, source: Source, size: int | None) -> str:
+        return self._store(name, size, lambda target: self._write(source, size, target))
+
+    def copy_from(self, other: StoreDriver, key: str, name: str) -> str | None:
+        if not isinstance(other, FileStore):
+            return None
+        file, size = other._open(key)
+        with file, contextlib.suppress(plainfile.NotCopied):
+            return self._store(name, size, lambda to: plainfile.copy(file.fileno(), to, size))
+        return None
+
+    def _store(self, name: str, size: int | None, write: Callable[[int], None]) -> str:
+        """Give `name` to a file that `write` has filled; its url."""
         if not name or name.startswith('.') or '/' in name or '\0' in name:
             raise StoreError(f'{name!r} is not a name for a file')
         directory = self._choose(size)
@@ -227,15 +216,11 @@ class FileStore(StoreDriver):
             if os.path.lexists(os.path.join(other, name)):
                 raise ObjectExists(f'Store {self.name} holds {name} already')
         try:
-            with self._unnamed(directory, name) as (descriptor, hidden):
-                self._copy(source, size, descriptor)
+            with plainfile.unnamed(directory, name) as (descriptor, hidden):
+                write(descriptor)
                 if self._mode > 0:
                     os.fchmod(descriptor, self._mode)
-                os.fsync(descriptor)
-                # Any directory descriptor makes Python call linkat, which follows the link of
-                # /proc; both paths are absolute, so it is not looked at.
-                os.link(hidden, path, src_dir_fd=descriptor, follow_symlinks=True)
-            self._sync_name(directory, path)
+                plainfile.publish(descriptor, hidden, path)
         except FileExistsError as ex:
             raise ObjectExists(f'Store {self.name} holds {name} already') from ex
         except OSError as ex:
@@ -256,69 +241,17 @@ class FileStore(StoreDriver):
                 return directory
         raise StoreFull(f'Store {self.name} has no directory with room for {size} bytes')
 
-    @contextlib.contextmanager
-    def _unnamed(self, directory: str, name: str) -> Iterator[tuple[int, str]]:
-        """A descriptor to write to and the path to link from; nothing is left of it after."""
-        try:
-            descriptor = os.open(directory, os.O_TMPFILE | os.O_WRONLY | os.O_CLOEXEC, 0o666)
-            hidden = ''
-        except OSError as ex:
-            if ex.errno not in (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL, errno.ENOENT):
-                raise
-            hidden = os.path.join(directory, f'{PARTIAL}{name}-{uuid.uuid4().hex}')
-            flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
-            descriptor = os.open(hidden, flags, 0o666)
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        try:
-            yield descriptor, hidden or f'/proc/self/fd/{descriptor}'
-        finally:
-            if hidden:
-                with contextlib.suppress(OSError):
-                    os.unlink(hidden)  # the next start tries again
-            os.close(descriptor)
-
-    def _copy(self, source: Source, size: int | None, descriptor: int) -> None:
-        written = flushed = 0
-        while size is None or written < size:
-            wanted = self.chunk_size if size is None else min(self.chunk_size, size - written)
-            chunk = source.read(wanted)
+    def _write(self, source: Source, size: int | None, descriptor: int) -> None:
+        writer = plainfile.Writer(descriptor, self._thin)
+        while size is None or writer.written < size:
+            left = self.chunk_size if size is None else size - writer.written
+            chunk = source.read(min(self.chunk_size, left))
             if not chunk:
                 break
-            if self._thin:
-                self._write_thin(descriptor, chunk)
-            else:
-                _write_all(descriptor, chunk)
-            written += len(chunk)
-            if written - flushed >= WRITE_BACK:
-                _start_write_back(descriptor, flushed, written - flushed)
-                flushed = written
-        if size is not None and written < size:
-            raise StoreError(f'{size} bytes were promised and {written} came')
-        if self._thin:
-            os.ftruncate(descriptor, written)
-
-    def _write_thin(self, descriptor: int, chunk: bytes | memoryview) -> None:
-        view = memoryview(chunk)
-        for start in range(0, len(view), BLOCK):
-            block = view[start : start + BLOCK]
-            if block == _ZEROS[: len(block)]:
-                os.lseek(descriptor, len(block), os.SEEK_CUR)
-            else:
-                _write_all(descriptor, block)
-
-    @staticmethod
-    def _sync_name(directory: str, path: str) -> None:
-        """The name itself must survive a crash, too; one that might not is taken back."""
-        try:
-            descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
-            try:
-                os.fsync(descriptor)
-            finally:
-                os.close(descriptor)
-        except OSError:
-            with contextlib.suppress(OSError):
-                os.unlink(path)
-            raise
+            writer.write(chunk)
+        if size is not None and writer.written < size:
+            raise StoreError(f'{size} bytes were promised and {writer.written} came')
+        writer.end()
 
     def _failed(self, ex: OSError) -> NoReturn:
         if ex.errno in _FULL:
@@ -432,22 +365,3 @@ class FileStore(StoreDriver):
         for path in self._directories:
             if not os.path.isdir(path):
                 raise StoreUnavailable(f'A directory of store {self.name} is gone')
-
-
-def _write_all(descriptor: int, chunk: bytes | memoryview) -> None:
-    view = memoryview(chunk)
-    while view:
-        view = view[os.write(descriptor, view) :]
-
-
-def _start_write_back(descriptor: int, offset: int, length: int) -> None:
-    """Ask the kernel to begin writing a range to disk; nothing waits for it. Linux only."""
-    if _sync_file_range is not None:
-        _sync_file_range(descriptor, offset, length, _SYNC_FILE_RANGE_WRITE)
-
-
-try:
-    _sync_file_range: Any = ctypes.CDLL(None).sync_file_range
-    _sync_file_range.argtypes = (ctypes.c_int, ctypes.c_int64, ctypes.c_int64, ctypes.c_uint)
-except AttributeError:
-    _sync_file_range = None

@@ -36,6 +36,7 @@ class HttpStore(StoreDriver):
     schemes = ('http', 'https')
     caps = Cap.NONE
     io = 'socket'
+    shares_fate = False
     opts = [
         cfg.StrOpt(
             'https_ca_certificates_file',

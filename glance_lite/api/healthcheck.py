@@ -2,8 +2,9 @@
 """``/healthcheck``: whether this process can serve, for load balancers and people.
 
 200 ``OK`` or 503 with a word; with ``detailed = true`` in the Paste file each part and what is
-wrong with it, without secrets. Policy files that cannot be read are told and are no reason for
-503: the last good rules are in force, and all hosts may have the same files.
+wrong with it, without secrets. What the service can do without is told and is no reason for 503:
+policy files that cannot be read, for the last good rules are in force, and a store that is not the
+default one. All hosts are likely to have the same trouble with them.
 ``disable_by_file_path`` takes a host out of service. Results are kept for a second, so that
 asking often costs nothing.
 """
@@ -25,9 +26,6 @@ if TYPE_CHECKING:
 
 #: Seconds for which a result is good enough.
 FRESH = 1.0
-
-#: Parts that serve on when something is wrong with them.
-SERVING = frozenset({'policy'})
 
 
 class Healthcheck:
@@ -52,7 +50,7 @@ class Healthcheck:
     ) -> Iterable[bytes]:
         parts = self._parts()
         wrong = {name: problem for name, problem in parts.items() if problem}
-        status = 503 if wrong.keys() - SERVING else 200
+        status = 503 if wrong.keys() - self._service.dispensable else 200
         if 'application/json' in environ.get('HTTP_ACCEPT', ''):
             response = http.json_answer(self._document(parts, wrong), status)
         else:
@@ -68,7 +66,7 @@ class Healthcheck:
     def _text(self, wrong: Mapping[str, str]) -> str:
         if wrong == {'service': 'DISABLED BY FILE'}:
             return 'DISABLED BY FILE'
-        failing = [name for name in wrong if name not in SERVING]
+        failing = [name for name in wrong if name not in self._service.dispensable]
         lines = [] if failing else ['OK']
         if self._detailed:
             lines += [f'{name}: {problem}' for name, problem in wrong.items()]
@@ -79,7 +77,7 @@ class Healthcheck:
     def _document(
         self, parts: Mapping[str, str | None], wrong: Mapping[str, str]
     ) -> dict[str, Any]:
-        healthy = not wrong.keys() - SERVING
+        healthy = not wrong.keys() - self._service.dispensable
         if not self._detailed:
             return {'healthy': healthy, 'parts': {name: name not in wrong for name in parts}}
         return {'healthy': healthy, 'parts': {name: text or 'OK' for name, text in parts.items()}}

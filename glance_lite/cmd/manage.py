@@ -11,7 +11,7 @@ from oslo_config import cfg
 
 from glance_lite import conf as configuration
 from glance_lite import drawing, logs, pipeline
-from glance_lite.cmd import metadefs, orphans, policy, quota
+from glance_lite.cmd import metadefs, policy, quota, stores
 from glance_lite.db import admin, engine, outbox
 from glance_lite.errors import GlanceLiteError
 from glance_lite.service import Service
@@ -19,9 +19,8 @@ from glance_lite.service import Service
 DAYS, IMAGE_DAYS, ROWS = 30, 180, 100
 
 
-def main(arguments: Sequence[str] | None = None) -> int:
+def main(arguments: Sequence[str] | None = None, conf: cfg.ConfigOpts = cfg.CONF) -> int:
     """Run one command; the exit code."""
-    conf = cfg.CONF
     configuration.register(conf)
     logs.register(conf)
     conf.register_cli_opt(cfg.SubCommandOpt('command', title='Commands', handler=_commands))
@@ -32,6 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             prog='glance-lite-manage',
             description='Looks after the database of an image service and shows how it is made.',
         )
+        if not (conf.log_file or conf.log_dir):
+            conf.set_default('use_stderr', True)  # what a command finds goes to standard output
         logs.setup(conf)
         return int(conf.command.run(conf) or 0)
     except GlanceLiteError as ex:
@@ -64,18 +65,7 @@ def _commands(parsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
             default=ROWS,
             help=f'at most so many rows, -1 for all (default: {ROWS})',
         )
-    store = parsers.add_parser('store', help='what lies in the stores').add_subparsers(
-        dest='store_command', required=True
-    )
-    search = _add(store, 'orphans', store_orphans, 'show data that no image refers to')
-    search.add_argument(
-        '--store', help='only in the store of this id (default: in all that can list)'
-    )
-    search.add_argument(
-        '--delete',
-        action='store_true',
-        help='remove what belongs to images that do not exist any more; all else stays',
-    )
+    stores.add(parsers)
     events = parsers.add_parser('outbox', help='events that are to be sent').add_subparsers(
         dest='outbox_command', required=True
     )
@@ -133,16 +123,6 @@ def db_purge_images(conf: cfg.ConfigOpts) -> None:
     command = conf.command
     count = admin.purge_images_table(conf, command.age_in_days, command.max_rows)
     print(f'images: {count} rows removed')
-
-
-# --- stores
-
-
-def store_orphans(conf: cfg.ConfigOpts) -> None:
-    """Data that no image refers to, and `--delete` it where nobody can come to need it."""
-    service = Service(conf)
-    with service.running():
-        orphans.run(conf, service)
 
 
 # --- the outbox

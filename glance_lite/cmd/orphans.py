@@ -8,6 +8,8 @@ from collections.abc import Iterator
 
 from oslo_config import cfg
 
+from glance_lite.cmd.output import Output
+from glance_lite.cmd.progress import Bar
 from glance_lite.context import service_context
 from glance_lite.errors import NotFound
 from glance_lite.model import Orphan
@@ -15,21 +17,36 @@ from glance_lite.service import Service
 from glance_lite.store import Cap
 
 
-def run(conf: cfg.ConfigOpts, service: Service) -> None:
+def run(conf: cfg.ConfigOpts) -> None:
     """Print what is found, a line each, and remove what may go. `NotFound`: no such store."""
-    command, ctx = conf.command, service_context()
+    command, ctx, service = conf.command, service_context(), Service(conf)
     found = removed = size = 0
-    for orphan in _search(conf, service, command.store):
-        found += 1
-        size += orphan.size
-        what = 'stays: ' + _why(orphan) if not orphan.removable else 'can be removed'
-        if orphan.removable and command.delete:
-            gone = service.chain.inner.remove_orphan(ctx, orphan)
-            removed += gone
-            what = 'removed' if gone else 'stays: it is gone already, or needed now'
-        hours = orphan.age / 3600
-        print(f'{orphan.store}  {orphan.size:>14} bytes  {hours:8.1f} h  {orphan.shown}  {what}')
-    print(f'{found} found, {size} bytes; {removed} removed')
+    with service.running(), Bar(None, 'orphans') as bar:
+        output = Output('orphans', command.format, bar.say)
+        for orphan in _search(conf, service, command.store):
+            found += 1
+            size += orphan.size
+            bar.add()
+            gone = False
+            what = 'stays: ' + _why(orphan) if not orphan.removable else 'can be removed'
+            if orphan.removable and command.delete:
+                gone = service.chain.inner.remove_orphan(ctx, orphan)
+                removed += gone
+                what = 'removed' if gone else 'stays: it is gone already, or needed now'
+            hours = orphan.age / 3600
+            output.row(
+                f'{orphan.store}  {orphan.size:>14} bytes  {hours:8.1f} h  {orphan.shown}  {what}',
+                store=orphan.store,
+                bytes=orphan.size,
+                age=round(orphan.age),
+                url=orphan.shown,
+                image=orphan.image_id,
+                removable=orphan.removable,
+                removed=gone,
+            )
+    output.end(
+        f'{found} found, {size} bytes; {removed} removed', found=found, bytes=size, removed=removed
+    )
 
 
 def _search(conf: cfg.ConfigOpts, service: Service, only: str | None) -> Iterator[Orphan]:

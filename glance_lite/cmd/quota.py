@@ -4,21 +4,14 @@
 from __future__ import annotations
 
 import argparse
-import sys
-from collections.abc import Iterator, Sequence
 from functools import partial
-from typing import TypeVar
 
 from oslo_config import cfg
 
+from glance_lite.cmd.progress import shown
 from glance_lite.db import engine, usage
 
-T = TypeVar('T')
-
 RECOUNT = 'count what projects use and show where the counters say something else'
-
-#: Characters of a full bar.
-WIDTH = 40
 
 
 def add(parsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
@@ -42,7 +35,7 @@ def run(conf: cfg.ConfigOpts) -> int:
     wrong = 0
     try:
         projects = [command.project] if command.project else database.read(usage.projects)
-        for project in _shown(projects):
+        for project in shown(projects):
             found = database.write(partial(usage.compare, project=project, fix=command.fix))
             wrong += bool(found)
             for name, (kept, counted) in found.items():
@@ -52,16 +45,3 @@ def run(conf: cfg.ConfigOpts) -> int:
     done = 'put right' if command.fix else 'wrong'
     print(f'{len(projects)} projects counted, {wrong} {done}')
     return 1 if wrong and not command.fix else 0
-
-
-def _shown(items: Sequence[T]) -> Iterator[T]:
-    """The items, with a bar on a terminal that says how many of them are done."""
-    terminal = sys.stderr.isatty()
-    for number, item in enumerate(items):
-        if terminal:
-            share = number * WIDTH // len(items)
-            bar = '#' * share + '.' * (WIDTH - share)
-            print(f'\r[{bar}] {number}/{len(items)}', end='', file=sys.stderr, flush=True)
-        yield item
-    if terminal:
-        print(f'\r\033[K[{"#" * WIDTH}] {len(items)}/{len(items)}', file=sys.stderr)

@@ -45,5 +45,26 @@ OPTIONS: dict[str, list[cfg.Opt]] = {
             default='file',
             help='Type of the store that takes data when there is no enabled_backends.',
         ),
+        cfg.IntOpt(
+            'breaker_failures',
+            default=5,
+            min=0,
+            help='A store that has failed so many times in a row is left alone: what needs it is '
+            'answered with 503 and Retry-After, and it is probed until it answers. 0: never.',
+        ),
+        cfg.FloatOpt(
+            'breaker_hang_time',
+            default=30.0,
+            min=0.1,
+            help='Seconds after which a store is suspected to hang, if a request waits for it and '
+            'nothing was heard of it. If it does not answer a probe either it is left alone.',
+        ),
+        cfg.FloatOpt(
+            'breaker_longest_pause',
+            default=60.0,
+            min=1.0,
+            help='Most seconds between two probes of a store that is left alone. The first pause '
+            'is one second, and each is twice the one before.',
+        ),
     ],
 }

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING, Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from glance_lite import model
 from glance_lite.context import RequestContext
 from glance_lite.db import images as image_rows
 from glance_lite.db import riders, rows, sealing, tables, usage
@@ -36,7 +37,7 @@ images = tables.images.c
 operations = tables.operations.c
 failures = tables.failures.c
 
-RUNNING = 'running'
+RUNNING = model.RUNNING
 #: The kind of an operation that tells stores who may read what they hold.
 GRANT = 'grant'
 
@@ -160,14 +161,7 @@ def claim_upload(
         ):
             raise Conflict('The image has just been changed by somebody else')
     serial = insert(connection, ctx, process, image_id, kind='upload', store=store)
-    name = image_id
-    # Whoever was swept may wake up and write under the old name, and as long as there is a row
-    # something under the old name may be removed: it must not be ours.
-    if connection.execute(_FENCES, {'id': image_id, 'mine': serial}).first():
-        name = f'{image_id}-{serial}'
-        connection.execute(
-            sa.update(tables.operations).where(operations.serial == serial).values(name=name)
-        )
+    name = set_name(connection, image_id, serial)
     properties = dict(image.properties)
     if FAILED_UPLOAD in properties:
         del properties[FAILED_UPLOAD]
@@ -178,6 +172,19 @@ def claim_upload(
     )
     riders.announce(connection, source.riders, claimed, when=CLAIMED)
     return Operation(serial, image_id, name, claimed, store=store, room=room)
+
+
+def set_name(connection: Connection, image_id: str, serial: int) -> str:
+    """What the driver is told as the name of the data of a new operation."""
+    # Whoever was swept may wake up and write under the old name, and as long as there is a row
+    # something under the old name may be removed: it must not be ours.
+    if not connection.execute(_FENCES, {'id': image_id, 'mine': serial}).first():
+        return image_id
+    name = f'{image_id}-{serial}'
+    connection.execute(
+        sa.update(tables.operations).where(operations.serial == serial).values(name=name)
+    )
+    return name
 
 
 def extend_upload(connection: Connection, claim: Operation, source: Upload) -> int | None:
@@ -237,6 +244,12 @@ def _commit(connection: Connection, claim: Operation, stored: Stored) -> None:
         raise Gone('The image was deleted during the upload')
     if not end(connection, claim):
         raise Gone('The upload took too long and was given up')
+    insert_location(connection, image_id, stored)
+
+
+def insert_location(connection: Connection, image_id: str, stored: Stored) -> None:
+    """The row of data that has just been stored."""
+    now = rows.utcnow()
     metadata = dict(stored.metadata)
     if stored.store is not None:
         metadata['store'] = stored.store

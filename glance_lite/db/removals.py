@@ -16,6 +16,7 @@ from sqlalchemy.engine import Connection
 from glance_lite.context import RequestContext
 from glance_lite.db import images as image_rows
 from glance_lite.db import imports, operations, outbox, riders, rows, sealing, tables, usage
+from glance_lite.db.clock import db_now
 from glance_lite.errors import Conflict, Forbidden, NotFound
 from glance_lite.model import DEFERRED, Location, Operation, status_when_deleted
 from glance_lite.notify.events import Notice
@@ -164,9 +165,9 @@ def claim_location(
     image_id: str,
     location_id: int,
 ) -> Operation:
-    """Take one location off. `Conflict`: not active. `Forbidden`: the last. `NotFound`."""
+    """Take one location off. `Conflict`: no data. `Forbidden`: the last. `NotFound`."""
     image = rows.fetch_locked(connection, ctx, image_id)
-    if image.status != 'active':
+    if image.status not in ('active', 'deactivated'):
         raise Conflict(f'A copy of an image in status {image.status} cannot be removed')
     chosen = tuple(found for found in image.locations if found.id == location_id)
     if not chosen:
@@ -207,13 +208,16 @@ def commit_delete(connection: Connection, claim: Operation) -> None:
 def leave_delete(connection: Connection, claim: Operation) -> None:
     """The bytes go later, but the image is gone, and that is told now."""
     mine = operations.held(claim)
-    note = connection.execute(sa.select(tables.operations.c.kept).where(mine)).scalar()
-    if note is None:
+    row = connection.execute(sa.select(tables.operations.c.kept, db_now()).where(mine)).first()
+    if row is None:
         return
+    note, now = row
     left = {name: value for name, value in json.loads(note).items() if name != 'notices'}
-    if connection.execute(
-        sa.update(tables.operations).where(mine).values(kept=json.dumps(left))
-    ).rowcount:
+    values: dict[str, Any] = {'kept': json.dumps(left)}
+    if claim.needed:
+        # So long nobody thinks that it was broken off: there may be thousands of them, for years.
+        values['heartbeat'] = now + AGAIN
+    if connection.execute(sa.update(tables.operations).where(mine).values(**values)).rowcount:
         outbox.write(connection, claim.notices)
 
 

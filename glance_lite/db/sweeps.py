@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from glance_lite.db import imports, removals, rows, tables
+from glance_lite.db import copies, imports, removals, rows, tables
 from glance_lite.db import operations as protocol
 from glance_lite.db.clock import db_now
 from glance_lite.model import Image, Operation
@@ -18,6 +18,7 @@ from glance_lite.process import Process, is_gone
 
 operations = tables.operations.c
 failures = tables.failures.c
+images = tables.images.c
 
 #: What an owner is told whose upload was given up by others.
 GIVEN_UP = 'The upload was broken off: the server that took it stopped, or was silent for too long'
@@ -101,6 +102,11 @@ def take_over(connection: Connection, here: Process, found: Operation) -> Operat
         return None
     if left.kind == protocol.GRANT:
         return left
+    if left.kind in ('upload', copies.KIND):
+        of = sa.select(images.owner).where(images.id == left.image_id)
+        left = dataclasses.replace(left, image=image, owner=connection.execute(of).scalar())
+    if left.kind == copies.KIND:
+        return left
     if left.kind != 'upload':
         kept = sa.select(operations.kept).where(operations.serial == left.serial)
         note = connection.execute(kept).scalar_one()
@@ -110,7 +116,7 @@ def take_over(connection: Connection, here: Process, found: Operation) -> Operat
         protocol.give_back(connection, left, GIVEN_UP)
         if image is not None:
             _fence(connection, left.image_id)
-    return dataclasses.replace(left, image=image)
+    return left
 
 
 def _written_by_others(connection: Connection, image: Image | None) -> bool:

@@ -256,7 +256,7 @@ operations = sa.Table(
     own,
     Column('serial', _Serial, primary_key=True),
     Column('image_id', String(36), nullable=False),
-    Column('kind', String(20), nullable=False),  # upload, delete, location, import, grant
+    Column('kind', String(20), nullable=False),  # upload, delete, import ...
     Column('store', String(255)),
     Column('name', String(255), nullable=False),  # what the driver was told
     Column('kept', Text),  # JSON: what to restore or to remove

@@ -11,6 +11,7 @@ from sqlalchemy.engine import Connection
 
 from glance_lite.db import (
     census,
+    copies,
     engine,
     images,
     imports,
@@ -48,6 +49,7 @@ if TYPE_CHECKING:
     from glance_lite.model import (
         Changes,
         Digests,
+        Holding,
         Image,
         LimitUsage,
         Location,
@@ -234,6 +236,20 @@ class Database(Layer):
 
     def claim_location(self, ctx: RequestContext, image_id: str, location_id: int) -> Operation:
         return self._write(ctx, removals.claim_location, ctx, self.process, image_id, location_id)
+
+    # --- copies
+
+    def list_holdings(self, ctx: RequestContext, after: int, count: int) -> tuple[Holding, ...]:
+        return self.database.read(lambda connection: copies.list_holdings(connection, after, count))
+
+    def claim_copy(self, ctx: RequestContext, image_id: str, store: str) -> Operation:
+        return self._write(ctx, copies.claim, ctx, self.process, image_id, store)
+
+    def commit_copy(self, ctx: RequestContext, claim: Operation, stored: Stored) -> Image:
+        return self._write(ctx, copies.commit, claim, stored)
+
+    def abort_copy(self, ctx: RequestContext, claim: Operation) -> Operation | None:
+        return self._write(ctx, copies.abort, claim)
 
     # --- data that lies somewhere already
 

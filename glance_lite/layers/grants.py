@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING
 
 from glance_lite.context import service_context
 from glance_lite.errors import GlanceLiteError, ImageNotFound, Unavailable
+from glance_lite.layers.callers import Callers
 
 if TYPE_CHECKING:
     from glance_lite.context import RequestContext
@@ -31,6 +32,7 @@ class Grants:
     def __init__(self, gateway: Gateway) -> None:
         self._gateway = gateway
         self._needed = gateway.has_acls
+        self._callers = Callers(gateway.has_accounts)
 
     def around(
         self,
@@ -60,12 +62,12 @@ class Grants:
             if not isinstance(ex, Unavailable):
                 self._end(next, claim)  # refused: nothing has changed
             raise
-        self.settle(next, claim)
+        self.settle(next, ctx, claim)
 
-    def settle(self, next: Operations, claim: Operation) -> None:
+    def settle(self, next: Operations, ctx: RequestContext, claim: Operation) -> None:
         """Do what an operation row says. No error: what does not succeed stays noted."""
         try:
-            self._tell(next, claim.image_id)
+            self._tell(next, ctx, claim.image_id)
         except ImageNotFound:
             pass  # deleted meanwhile, so nobody reads it
         except GlanceLiteError as ex:
@@ -77,7 +79,7 @@ class Grants:
             return
         self._end(next, claim)
 
-    def _tell(self, next: Operations, image_id: str) -> None:
+    def _tell(self, next: Operations, asking: RequestContext, image_id: str) -> None:
         # Somebody else may change it, and tell the store before us what came after ours. Who
         # speaks last looks once more.
         told = None
@@ -86,10 +88,11 @@ class Grants:
             image = next.peek(ctx, image_id)
             found = self._gateway.with_acls(image.locations)
             readers = _readers(next, ctx, image)
+            caller = self._callers.of(asking, image.owner)
             if told == (found, *readers):
                 return
             for location in found:
-                self._gateway.grant(location, *readers)
+                self._gateway.grant(location, *readers, caller)
             told = (found, *readers)
 
     @staticmethod

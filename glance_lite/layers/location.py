@@ -29,18 +29,22 @@ from glance_lite.errors import (
     LimitExceeded,
     NotFound,
     ObjectNotFound,
+    StillNeeded,
     StoreError,
 )
 from glance_lite.inspection import Inspector
 from glance_lite.layer import Layer, Metric, Parts, overrides
+from glance_lite.layers.callers import Callers
+from glance_lite.layers.copies import Copies
 from glance_lite.layers.grants import Grants
 from glance_lite.layers.registration import Registration
-from glance_lite.model import FAILED_UPLOAD, Location, StoreInfo
+from glance_lite.model import FAILED_UPLOAD, RUNNING, Location, StoreInfo
 from glance_lite.relocation import plan
 from glance_lite.signatures import Signatures
 
 if TYPE_CHECKING:
     from glance_lite.context import RequestContext
+    from glance_lite.copies import Copying, Verifying
     from glance_lite.model import (
         Changes,
         Image,
@@ -49,6 +53,7 @@ if TYPE_CHECKING:
         Operation,
         Orphan,
         Stored,
+        Verified,
         Wanted,
     )
     from glance_lite.stream import Download, Upload
@@ -75,6 +80,8 @@ class Locations(Layer):
         self._signatures = Signatures(parts.conf)
         self._registration = Registration(parts.gateway, parts.conf)
         self._grants = Grants(parts.gateway)
+        self._callers = Callers(parts.gateway.has_accounts)
+        self._copies = Copies(parts.gateway, self._grants, self._algorithm)
         self._delayed: bool = parts.conf.delayed_delete
         self._scrub_time: int = parts.conf.scrub_time
         self._wake = parts.wake
@@ -106,8 +113,10 @@ class Locations(Layer):
         chosen = self._gateway.named(store)
         if chosen.read_only:
             raise Gone(f'Store {chosen.id} takes no data')
+        chosen.health.admit()
         source.check_declared()
         claim = self.next.claim_upload(ctx, image_id, source, chosen.id)
+        source.caller = self._callers.storing(ctx, claim.image.owner if claim.image else None)
         with self._holding(claim):
             return self._stream(ctx, claim, source, chosen.id)
 
@@ -125,8 +134,8 @@ class Locations(Layer):
                 claim.room,
                 lambda: self.next.extend_upload(ctx, claim, source),
             )
-            stored = self._gateway.put(store_id, claim.name, _spare(claim), source)
-            with self._grants.around(self.next, ctx, claim.image_id, (_location(stored),)):
+            stored = self._gateway.put(store_id, claim.name, claim.spare, source)
+            with self._grants.around(self.next, ctx, claim.image_id, (stored.location,)):
                 return self.next.commit_upload(ctx, claim, source, stored)
         except BaseException as ex:
             # BaseException: a green thread that is killed must clean up as well.
@@ -136,7 +145,7 @@ class Locations(Layer):
             if left is not None:
                 self._clear(ctx, left, source, stored)
             elif stored is not None and isinstance(ex, Gone):
-                self._take_back(claim.image_id, stored)
+                self._take_back(claim.image_id, stored, source)
             raise
 
     def _inspector(self, image: Image | None) -> Inspector | None:
@@ -161,7 +170,7 @@ class Locations(Layer):
     ) -> None:
         """End an upload that was given up. Its row stays as long as a store holds bytes of it."""
         self._held[left.serial] = left.state
-        if stored is not None and not self._take_back(left.image_id, stored):
+        if stored is not None and not self._take_back(left.image_id, stored, source):
             return
         if source.left_behind:
             return
@@ -170,10 +179,10 @@ class Locations(Layer):
         except GlanceLiteError as ex:
             LOG.error('The upload to image %s stays noted: %s', left.image_id, ex)
 
-    def _take_back(self, image_id: str, stored: Stored) -> bool:
+    def _take_back(self, image_id: str, stored: Stored, source: Upload) -> bool:
         """The bytes are there and the row does not want them; whether they are gone now."""
         try:
-            self._gateway.remove(_location(stored))
+            self._gateway.remove(stored.location, source.caller)
         except ObjectNotFound:
             pass  # whoever swept the claim was quicker
         except StoreError as ex:
@@ -198,7 +207,8 @@ class Locations(Layer):
     # --- out
 
     def download(self, ctx: RequestContext, image_id: str, wanted: Wanted) -> Download:
-        return self._gateway.open(self.next.peek(ctx, image_id), wanted)
+        image = self.next.peek(ctx, image_id)
+        return self._gateway.open(image, wanted, self._callers.of(ctx, image.owner))
 
     def list_stores(self, ctx: RequestContext, detail: bool) -> tuple[StoreInfo, ...]:
         if not self._gateway.multi:
@@ -226,7 +236,7 @@ class Locations(Layer):
         for new in planned.unknown:
             self._check_whose(ctx, image, new.url)
             registration.check_reachable(new.url)
-        size = registration.size_of_all(image, planned.unknown)
+        size = registration.size_of_all(image, planned.unknown, self._callers.of(ctx, image.owner))
         fields = {**changes.fields, **planned.fields}
         if size != image.size:
             fields['size'] = size
@@ -327,31 +337,38 @@ class Locations(Layer):
 
     def _remove(self, ctx: RequestContext, claim: Operation) -> None:
         with self._holding(claim):
-            if self._remove_each(ctx, claim):
+            left = self._remove_each(ctx, claim)
+            if left is None:
                 self.next.commit_delete(ctx, claim)
-            elif claim.notices:
-                self.next.leave_delete(ctx, claim)
+            elif left.notices or left.needed:
+                self.next.leave_delete(ctx, left)
 
-    def _remove_each(self, ctx: RequestContext, claim: Operation) -> bool:
-        """Whether nothing is left to be removed. `InUse`: a store needs it, and it stays."""
+    def _remove_each(self, ctx: RequestContext, claim: Operation) -> Operation | None:
+        """What is left to be removed, None if nothing is. `InUse`: a store needs it: it stays."""
+        needed = False
         for number, location in enumerate(claim.locations):
             try:
-                self._gateway.remove(location)
+                self._gateway.remove(location, self._callers.of(ctx))
             except ObjectNotFound:
                 LOG.warning('Data of image %s was gone already', claim.image_id)
             except BadStoreUri:
-                # Not one of ours any more (a directory was moved): nothing we could remove.
+                # Not one of ours any more: its directory may be configured again one day.
                 LOG.error('Image %s: a location belongs to no store', claim.image_id)
-            except InUse:
-                # The image stays, with the copies that are left.
-                left = dataclasses.replace(claim, locations=claim.locations[number:])
-                self.next.abort_delete(ctx, left)
-                raise
+                needed = True
+            except InUse as ex:
+                # One of which something is gone already cannot stay.
+                needed = needed or isinstance(ex, StillNeeded)
+                if not needed:
+                    # The image stays, with the copies that are left.
+                    left = dataclasses.replace(claim, locations=claim.locations[number:])
+                    self.next.abort_delete(ctx, left)
+                    raise
+                LOG.info('Data of image %s is removed later: %s', claim.image_id, ex)
             except StoreError as ex:
                 # The image is gone for its owner; the row keeps what a recovery must remove.
                 LOG.error('Data of image %s is removed later: %s', claim.image_id, ex)
-                return False
-        return True
+                return claim
+        return dataclasses.replace(claim, needed=True) if needed else None
 
     # --- who reads, where the store itself decides
 
@@ -362,6 +379,20 @@ class Locations(Layer):
     def remove_member(self, ctx: RequestContext, image_id: str, member_id: str) -> Member:
         with self._grants.around(self.next, ctx, image_id):
             return self.next.remove_member(ctx, image_id, member_id)
+
+    # --- for those who look after stores
+
+    def copy_data(self, ctx: RequestContext, copying: Copying) -> Image:
+        self._copies.check(self.next.peek(ctx, copying.image_id), copying.store)
+        claim = self.next.claim_copy(ctx, copying.image_id, copying.store)
+        with self._holding(claim):
+            return self._copies.make(self.next, ctx, claim, copying)
+
+    def verify_data(self, ctx: RequestContext, verifying: Verifying) -> Iterator[Verified]:
+        return self._copies.verify(self.next.peek(ctx, verifying.image_id), verifying)
+
+    def remove_copy(self, ctx: RequestContext, image_id: str, location_id: int) -> None:
+        self._remove(ctx, self.next.claim_location(ctx, image_id, location_id))
 
     # --- what is done in the background
 
@@ -377,13 +408,15 @@ class Locations(Layer):
             if found.kind == 'import':
                 self._wake.set()  # it waits now
             return False
-        LOG.warning('Image %s: taking up a %s that was broken off', claim.image_id, claim.kind)
-        if claim.kind == 'upload':
+        # One that was taken up before waits for its store.
+        level = logging.WARNING if found.state == RUNNING else logging.INFO
+        LOG.log(level, 'Image %s: taking up an unfinished %s', claim.image_id, claim.kind)
+        if claim.kind in ('upload', 'copy'):
             with self._holding(claim):
                 self._remove_named(ctx, claim)
         elif claim.kind == 'grant':
             with self._holding(claim):
-                self._grants.settle(self.next, claim)
+                self._grants.settle(self.next, ctx, claim)
         else:
             try:
                 self._remove(ctx, claim)
@@ -395,6 +428,8 @@ class Locations(Layer):
         chosen = self._gateway.stores.get(store)
         if chosen is None:
             raise NotFound(f'There is no store {store}')
+        # A driver that has not started makes sense of no url, and all would seem unwanted.
+        chosen.run(chosen.driver.check)
         wanted = orphans.wanted_keys(
             chosen.driver, lambda after, count: self.next.list_locations(ctx, after, count)
         )
@@ -420,23 +455,15 @@ class Locations(Layer):
     def _remove_named(self, ctx: RequestContext, claim: Operation) -> None:
         """Remove what an upload may have left under its names."""
         wanted = claim.image.locations if claim.image else ()
+        caller = self._callers.service(claim.owner)
         try:
-            for name in dict.fromkeys((claim.name, _spare(claim))):
-                self._gateway.remove_named(claim.store, name, {found.url for found in wanted})
+            for name in dict.fromkeys((claim.name, claim.spare)):
+                urls = {found.url for found in wanted}
+                self._gateway.remove_named(claim.store, name, urls, caller)
         except StoreError as ex:
             LOG.error('Data of image %s is removed later: %s', claim.image_id, ex)
             return
         self.next.end_operation(ctx, claim)
-
-
-def _location(stored: Stored) -> Location:
-    """Where an upload is, before there is a row that says so."""
-    return Location(0, stored.url, {'store': stored.store} if stored.store else {})
-
-
-def _spare(claim: Operation) -> str:
-    """The name for the driver when something lies under the first one."""
-    return f'{claim.image_id}-{claim.serial}'
 
 
 #: What becomes of an image's row is for ``db`` to do.

@@ -25,8 +25,10 @@ if TYPE_CHECKING:
     from oslo_config import cfg
 
     from glance_lite.context import RequestContext
-    from glance_lite.gateway import Gateway, Store
+    from glance_lite.gateway import Gateway
     from glance_lite.model import Image, LocationStep
+    from glance_lite.store import Caller
+    from glance_lite.store_serving import Store
 
 LOG = logging.getLogger(__name__)
 
@@ -114,11 +116,12 @@ class Registration:
 
     # --- what is there
 
-    def size(self, url: str) -> int:
+    def size(self, url: str, caller: Caller | None = None) -> int:
         """Bytes of the data. `Invalid`: there is none, or it cannot be read."""
         store = self.store_of(url)
+        driver = store.acting(caller)
         try:
-            size = store.run(lambda: store.driver.size(store.driver.parse(url)))
+            size = store.run(lambda: driver.size(driver.parse(url)))
         except Invalid:
             raise
         except StoreError as ex:
@@ -127,13 +130,15 @@ class Registration:
             raise Invalid('There is no data at the location')
         return size
 
-    def size_of_all(self, image: Image, unknown: tuple[NewLocation, ...]) -> int | None:
+    def size_of_all(
+        self, image: Image, unknown: tuple[NewLocation, ...], caller: Caller | None
+    ) -> int | None:
         """The one size of the image and of its new locations. `Invalid`, `LimitExceeded`."""
         if len(unknown) > MOST:
             raise LimitExceeded(f'A request may have {MOST} new locations at most')
         size = image.size
         for new in unknown:
-            found = self.size(new.url)
+            found = self.size(new.url, caller)
             if size is not None and found != size:
                 raise Invalid(f'There are {found} bytes at a location, and {size} in the image')
             size = found

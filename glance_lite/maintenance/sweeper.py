@@ -40,10 +40,8 @@ class Sweeper:
         self._grace: float = BEATS * options.heartbeat_interval
         #: until then nobody is blamed for having been silent, as `time.monotonic`
         self._forgiven = -math.inf
-        self.jobs = (
-            Job('heartbeat', options.heartbeat_interval, self.beat),
-            Job('sweep', options.sweep_interval, self.sweep, at_once=True),
-        )
+        self.heartbeat = Job('heartbeat', options.heartbeat_interval, self.beat)
+        self.sweeping = Job('sweep', options.sweep_interval, self.sweep, at_once=True)
 
     def beat(self) -> None:
         self._inner.keep_alive(service_context())

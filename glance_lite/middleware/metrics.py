@@ -80,6 +80,15 @@ FAILED = Meter(
     BY_STORE,
 )
 
+LEFT_ALONE = Meter(
+    'glance_lite_store_breakers_open', 'Processes that leave a store alone.', BY_STORE, RUNNING
+)
+OPENED = Meter(
+    'glance_lite_store_breaker_openings',
+    'Times that a process began to leave a store alone.',
+    BY_STORE,
+)
+
 
 class Watched:
     """A request under way. Further in, the router says which route it is."""
@@ -144,6 +153,11 @@ class StoreTally:
 
     def failed(self, store_id: str) -> None:
         self._tally.add(FAILED, (store_id,))
+
+    def left_alone(self, store_id: str, begins: bool) -> None:
+        self._tally.add(LEFT_ALONE, (store_id,), 1 if begins else -1)
+        if begins:
+            self._tally.add(OPENED, (store_id,))
 
 
 class Metrics:

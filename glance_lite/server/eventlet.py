@@ -52,6 +52,10 @@ spawn_after = eventlet.spawn_after
 trampoline = eventlet.hubs.trampoline
 
 
+class _TooLate(Exception):
+    """Nothing could be read in time."""
+
+
 def limit_headers(longest: int) -> None:
     """The longest line, in bytes, that is taken of a request's header."""
     eventlet.wsgi.MAX_HEADER_LINE = longest
@@ -107,8 +111,12 @@ def meet_the_hub() -> None:
     """Let native threads and database drivers wait in this process's hub."""
     eventlet.hubs.get_hub()
 
-    def wait_readable(descriptor: int) -> None:
-        eventlet.hubs.trampoline(descriptor, read=True)
+    def wait_readable(descriptor: int, seconds: float | None = None) -> bool:
+        try:
+            trampoline(descriptor, read=True, timeout=seconds, timeout_exc=_TooLate)
+        except _TooLate:
+            return False
+        return True
 
     concurrency.install(_thread.start_new_thread, wait_readable, _select.poll)
     try:

@@ -299,7 +299,7 @@ class FaultyStore(StoreDriver):
         )
 
     def start(self) -> None:
-        self.inner.guard = self.guard
+        self.inner.guard, self.inner.conf = self.guard, self.conf
         self._do('start')
 
     def _do(self, verb: str, *args: Any, **kwargs: Any) -> Any:
@@ -315,6 +315,10 @@ class FaultyStore(StoreDriver):
         chunks: Iterator[bytes] = self._do('get', key, offset, length)
         bytes_ = self.plan.bytes_of('get')
         return _Chunks(self.plan, chunks, bytes_) if bytes_ else chunks
+
+    def copy_from(self, other: StoreDriver, key: Key, name: str) -> str | None:
+        other = other.inner if isinstance(other, FaultyStore) else other
+        return self._do('copy_from', other, key, name)  # type: ignore[no-any-return]
 
 
 def _verb(name: str) -> Callable[..., Any]:

@@ -31,6 +31,7 @@ import pytest
 
 from glance_lite import conf as configuration
 from glance_lite.context import RequestContext
+from glance_lite.copies import Copying, Verifying
 from glance_lite.errors import GlanceLiteError, ImageNotFound, Unavailable
 from glance_lite.gateway import Gateway
 from glance_lite.layer import Chain, Layer, Parts, link, overrides
@@ -50,6 +51,7 @@ from glance_lite.model import (
     Stored,
     StoreInfo,
     Usage,
+    Verified,
     Wanted,
 )
 from glance_lite.notify.events import Outbox, Sending
@@ -73,10 +75,11 @@ PATIENCE = 30
 
 CONFIGURATION = """
 [DEFAULT]
-enabled_backends = ram:memory
+enabled_backends = ram:memory,spare:memory
 [glance_store]
 default_backend = ram
 [ram]
+[spare]
 [oslo_policy]
 policy_file = {directory}/policy.yaml
 """
@@ -200,6 +203,8 @@ def returned(name: str) -> str:
 def _image(name: str, ctx: RequestContext, asked: dict[str, Any]) -> Image:
     claim, changes = asked.get('claim') or asked.get('found'), asked.get('changes')
     made = changes.fields.get('id') if changes else None
+    wanted = asked.get('copying') or asked.get('verifying')
+    made = wanted.image_id if wanted else made
     image_id = asked.get('image_id') or made or (claim.image_id if claim else str(uuid.uuid4()))
     return make_image(image_id, ctx.project_id)
 
@@ -217,6 +222,9 @@ def _operation(name: str, ctx: RequestContext, asked: dict[str, Any]) -> Operati
         return Operation(
             1, image.id, image.id, image.replace(status='queued', locations=(), **nothing)
         )
+    if name == 'claim_copy':
+        bare = image.replace(os_hash_algo=None, os_hash_value=None, checksum=None)
+        return Operation(1, image.id, image.id, bare, kind='copy', store=asked['store'])
     if name == 'take_import':
         new = NewLocation(f'memory://ram/{image.id}', {'store': 'ram'})
         return dataclasses.replace(_claim(image.id), kind='import', new=new)
@@ -237,6 +245,8 @@ ANSWERS: dict[str, Callable[[str, RequestContext, dict[str, Any]], Any]] = {
     'None': lambda name, ctx, asked: None,
     'int': lambda name, ctx, asked: 1,
     'Iterator[Orphan]': lambda name, ctx, asked: iter([_orphan()]),
+    'Iterator[Verified]': lambda name, ctx, asked: iter([Verified(7, 'ram', 'memory://ram', None)]),
+    'tuple[Holding, ...]': lambda name, ctx, asked: (),
     'frozenset[str]': lambda name, ctx, asked: frozenset(),
     'Task': _task,
     'TaskPage': lambda name, ctx, asked: TaskPage([_task(name, ctx, asked)], False),
@@ -268,6 +278,8 @@ TYPES: dict[str, type | tuple[type, ...]] = {
     'None': type(None),
     'int': int,
     'Iterator[Orphan]': Iterator,
+    'Iterator[Verified]': Iterator,
+    'tuple[Holding, ...]': tuple,
     'frozenset[str]': frozenset,
     'Task': Task,
     'TaskPage': TaskPage,
@@ -334,6 +346,8 @@ ARGUMENTS: dict[str, Callable[[str], Any]] = {
     'task': lambda image_id: NewTask('import', {'import_from': 'http://a.example/b'}),
     'task_id': lambda image_id: str(uuid.uuid4()),
     'tasks': lambda image_id: TaskQuery({}),
+    'copying': lambda image_id: Copying(image_id, 'spare'),
+    'verifying': Verifying,
     'claim': _claim,
     'found': _claim,
     'held': lambda image_id: {1: 'running'},

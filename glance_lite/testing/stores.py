@@ -21,7 +21,7 @@ import gc
 import os
 import threading
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import pytest
@@ -34,6 +34,7 @@ from glance_lite.store import (
     StoreDriver,
     StoreReadOnly,
 )
+from glance_lite.store import Source as StoreSource
 from glance_lite.testing.faults import Broken, Source
 
 
@@ -46,6 +47,30 @@ def pattern(size: int) -> bytes:
     return bytes(data)
 
 
+class Stranger(StoreDriver):
+    """A store of a type that no driver knows: nobody shares a backend with it."""
+
+    schemes = ('stranger',)
+
+    def start(self) -> None:
+        """Nothing to open."""
+
+    def parse(self, url: str) -> str:
+        raise BadStoreUri('There is nothing here')
+
+    def add(self, name: str, source: StoreSource, size: int | None) -> str:
+        raise StoreReadOnly('It takes nothing')
+
+    def get(self, key: str, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
+        raise ObjectNotFound('There is nothing here')
+
+    def size(self, key: str) -> int:
+        raise ObjectNotFound('There is nothing here')
+
+    def delete(self, key: str) -> None:
+        raise ObjectNotFound('There is nothing here')
+
+
 class ReadConformance:
     """Cases about reading. Needs the fixture ``driver``: a started driver."""
 
@@ -55,6 +80,11 @@ class ReadConformance:
     hostile: tuple[str, ...] = ()
     #: urls of what the driver's test has stored
     _added: list[str]
+
+    def elsewhere(self, driver: StoreDriver) -> Iterable[str]:
+        """Urls of things that can be read, and that the driver would not write: of a time when
+        it was configured otherwise."""
+        return ()
 
     @pytest.fixture
     def name(self) -> str:
@@ -128,6 +158,12 @@ class ReadConformance:
         for url in urls:
             with pytest.raises(BadStoreUri):
                 driver.parse(url)
+            assert not driver.owns(url)
+
+    def test_nobody_can_register_what_lies_elsewhere(self, driver: StoreDriver) -> None:
+        for url in self.elsewhere(driver):
+            driver.parse(url)
+            assert not driver.owns(url)
 
     def test_it_is_well_and_tells_no_secret(self, driver: StoreDriver) -> None:
         driver.check()
@@ -338,6 +374,81 @@ class StoreConformance(ReadConformance):
         driver.delete(key)
         with pytest.raises(ObjectNotFound):
             driver.acl(key, True, ())
+
+    # --- copies within the backend
+
+    @pytest.fixture
+    def other(self, driver: StoreDriver) -> StoreDriver:
+        """Another started store with which the driver shares a backend; override it."""
+        return driver
+
+    def copy(self, driver: StoreDriver, other: StoreDriver, key: Any, name: str) -> Any:
+        url = driver.copy_from(other, key, name)
+        assert url is not None
+        self._added.append(url)
+        return driver.parse(url)
+
+    def test_a_copy_is_the_same_and_stands_alone(
+        self, driver: StoreDriver, other: StoreDriver
+    ) -> None:
+        if Cap.COPY not in driver.caps:
+            return
+        for size in self.sizes(driver):
+            data = pattern(size)
+            key = self.add(other, str(uuid.uuid4()), data)
+            copy = self.copy(driver, other, key, str(uuid.uuid4()))
+            other.delete(key)
+            assert driver.size(copy) == size
+            assert self.read(driver, copy) == data
+            driver.delete(copy)
+
+    def test_a_copy_goes_over_nothing(
+        self, driver: StoreDriver, other: StoreDriver, name: str
+    ) -> None:
+        if Cap.COPY not in driver.caps:
+            return
+        key = self.add(driver, name, b'first')
+        source = self.add(other, str(uuid.uuid4()), b'second')
+        with pytest.raises(ObjectExists):
+            driver.copy_from(other, source, name)
+        assert self.read(driver, key) == b'first'
+
+    def test_what_is_not_there_is_not_copied(
+        self, driver: StoreDriver, other: StoreDriver, name: str
+    ) -> None:
+        if Cap.COPY not in driver.caps:
+            return
+        gone = self.add(other, str(uuid.uuid4()), b'data')
+        other.delete(gone)
+        with pytest.raises(ObjectNotFound):
+            driver.copy_from(other, gone, name)
+        assert self.read(driver, self.add(driver, name, b'free')) == b'free'
+
+    def test_a_stranger_is_not_copied_from(self, driver: StoreDriver, name: str) -> None:
+        if Cap.COPY not in driver.caps:
+            return
+        assert driver.copy_from(Stranger('stranger', {}), 'key', name) is None
+        assert self.read(driver, self.add(driver, name, b'free')) == b'free'
+
+    def test_of_many_copies_at_once_one_wins(
+        self, driver: StoreDriver, other: StoreDriver, name: str
+    ) -> None:
+        if Cap.COPY not in driver.caps:
+            return
+        results: list[Any] = []
+        key = self.add(other, str(uuid.uuid4()), pattern(50_000))
+
+        def work(number: int) -> None:
+            try:
+                results.append(driver.copy_from(other, key, name))
+            except ObjectExists as ex:
+                results.append(ex)
+
+        self._together(work, 6)
+        won = [result for result in results if isinstance(result, str)]
+        assert len(results) == 6 and len(won) == 1
+        self._added += won
+        assert self.read(driver, driver.parse(won[0])) == pattern(50_000)
 
     # --- for people
 

@@ -3,6 +3,8 @@ from __future__ import annotations
 
 import hashlib
 import os
+import re
+import time
 
 import pytest
 
@@ -293,6 +295,41 @@ def test_stores_are_listed(app, tmp_path):
     detail = app.get('/v2/info/stores/detail', **ADMIN).json['stores'][0]
     assert (detail['type'], detail['weight']) == ('file', 0)
     assert detail['properties']['data_dir'] == str(tmp_path / 'fast')
+    assert detail['health'] == {'state': 'closed'}
+
+
+def test_a_store_that_fails_again_and_again_is_left_alone(app, tmp_path):
+    (tmp_path / 'cheap').rename(tmp_path / 'away')
+    headers = {'X-Image-Meta-Store': 'cheap'}
+    image = app.create(**BARE)
+    answers = [app.put(image['id'], b'data', headers=headers) for _ in range(6)]
+    assert [answer.status for answer in answers] == [503] * 6
+    assert 'retry-after' not in answers[0].headers
+    assert 1 <= int(answers[-1].headers['retry-after']) <= 60
+    assert b'Store cheap does not serve now' in answers[-1].body
+    seen = app.get(f'/v2/images/{image["id"]}').json
+    assert seen['status'] == 'queued'
+    told = {
+        one['id']: one['health']
+        for one in app.get('/v2/info/stores/detail', **ADMIN).json['stores']
+    }
+    assert told['fast'] == {'state': 'closed'}
+    assert told['cheap']['state'] == 'open'
+    assert 'store cheap' in told['cheap']['problem'].lower()
+    assert str(tmp_path) not in str(told['cheap'])
+    assert re.fullmatch(r'20\d\d-\d\d-\d\dT\d\d:\d\d:\d\dZ', told['cheap']['since'])
+    assert told['cheap']['retry_after'] >= 0
+    # Whoever is no administrator is not told, and the other store takes data.
+    assert 'health' not in app.get('/v2/info/stores').json['stores'][1]
+    assert app.put(image['id'], b'data').status == 204
+    (tmp_path / 'away').rename(tmp_path / 'cheap')
+    other, end = app.create(**BARE), time.monotonic() + 30
+    while app.put(other['id'], b'data', headers=headers).status != 204:
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    assert app.get('/v2/info/stores/detail', **ADMIN).json['stores'][1]['health'] == {
+        'state': 'closed'
+    }
 
 
 def test_delete_from_one_store(app):

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 import shutil
+import time
 
 import pytest
 from prometheus_client import parser
@@ -198,6 +199,23 @@ def test_stores(watched, tmp_path):
     assert found['glance_lite_store_up', 'fast', 'file'] == 0
     assert found['glance_lite_store_up', 'cheap', 'file'] == 1
     assert ('glance_lite_store_size_bytes', 'fast', 'file') not in found
+
+
+def test_a_store_that_is_left_alone(watched, tmp_path):
+    app = watched()
+    (tmp_path / 'cheap').rename(tmp_path / 'away')
+    image = app.create(disk_format='raw', container_format='bare')
+    cheap = {'X-Image-Meta-Store': 'cheap'}
+    for _ in range(7):
+        assert app.put(image['id'], b'data', headers=cheap).status == 503
+    assert metrics(app)['glance_lite_store_breakers_open', 'cheap'] == 1
+    assert count(app, 'store_breaker_openings_total', 'cheap') == 1
+    (tmp_path / 'away').rename(tmp_path / 'cheap')
+    end = time.monotonic() + 30
+    while metrics(app)['glance_lite_store_breakers_open', 'cheap']:
+        assert time.monotonic() < end
+        time.sleep(0.1)
+    assert count(app, 'store_breaker_openings_total', 'cheap') == 1
 
 
 def test_images_and_operations_of_all_processes(watched):

@@ -138,11 +138,23 @@ def test_healthcheck_is_outside_identity(app):
 
 
 def test_healthcheck_sees_a_store_that_is_gone(app, tmp_path):
-    (tmp_path / 'cheap').rmdir()
+    (tmp_path / 'fast').rmdir()
     answer = app.get('/healthcheck', project=None)
     assert answer.status == 503
-    assert b'store cheap' in answer.body
+    assert b'store fast' in answer.body
     assert str(tmp_path).encode() not in answer.body
+
+
+def test_healthcheck_serves_on_without_a_store_that_is_not_the_default(app, tmp_path):
+    """Or a balancer would take all hosts out for images that are elsewhere."""
+    (tmp_path / 'cheap').rmdir()
+    assert app.get('/healthcheck', project=None).body == b'OK'
+    answer = app.get('/healthcheck', project=None, headers={'Accept': 'application/json'})
+    assert answer.status == 200 and answer.json['healthy'] is True
+    assert answer.json['parts']['store cheap'] is False
+    detailed = Healthcheck(app.service, None, detailed=True)
+    (body,) = detailed(app.environ('GET', '/healthcheck'), lambda *args: None)
+    assert body == b'OK\nstore cheap: A directory of store cheap is gone'
 
 
 def test_healthcheck_tells_of_a_broken_policy_and_serves_on(make_app, tmp_path, monkeypatch):

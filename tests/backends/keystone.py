@@ -78,19 +78,25 @@ def home() -> pathlib.Path:
 
 def memcached() -> str:
     """``host:port`` of a running memcached."""
+    _memcached_program()
+    return f'127.0.0.1:{databases.shared("memcached", start_memcached)["port"]}'
+
+
+def _memcached_program() -> str:
     program = shutil.which('memcached', path=os.environ.get('PATH', '') + ':/usr/bin')
     require(None if program else 'memcached is not installed (apt-get install memcached)')
+    return str(program)
 
-    def start(base: pathlib.Path) -> dict[str, Any]:
-        own = ['-u', 'nobody'] if os.getuid() == 0 else []
-        command = [program, *own, '-l', '127.0.0.1', '-p', '@PORT@', '-U', '0', '-m', '16']
 
-        def ready(server: dict[str, Any]) -> None:
-            socket.create_connection(('127.0.0.1', server['port']), 5).close()
+def start_memcached(base: pathlib.Path) -> dict[str, Any]:
+    """One more, under the watch of `base`."""
+    own = ['-u', 'nobody'] if os.getuid() == 0 else []
+    command = [_memcached_program(), *own, '-l', '127.0.0.1', '-p', '@PORT@', '-U', '0', '-m', '16']
 
-        return databases.watch(base, 'memcached', signal.SIGTERM, command, ready, None)
+    def ready(server: dict[str, Any]) -> None:
+        socket.create_connection(('127.0.0.1', server['port']), 5).close()
 
-    return f'127.0.0.1:{databases.shared("memcached", start)["port"]}'
+    return databases.watch(base, 'memcached', signal.SIGTERM, command, ready, None)
 
 
 # --- Keystone

@@ -98,8 +98,8 @@ def _openssl(directory: pathlib.Path, *arguments: str) -> None:
     subprocess.run(['openssl', *arguments], cwd=directory, check=True, capture_output=True)
 
 
-def make_certificates(directory: pathlib.Path) -> None:
-    """An authority, and a certificate of it for localhost and images.example."""
+def make_certificates(directory: pathlib.Path, *names: str) -> None:
+    """An authority, and a certificate of it for localhost, images.example and more `names`."""
     new = ('-newkey', 'ec', '-pkeyopt', 'ec_paramgen_curve:prime256v1', '-nodes')
     _openssl(
         directory, 'req', '-x509', *new, '-keyout', 'ca.key', '-out', 'ca.pem', '-days', '2',
@@ -108,7 +108,8 @@ def make_certificates(directory: pathlib.Path) -> None:
     _openssl(
         directory, 'req', *new, '-keyout', 'server.key', '-out', 'server.csr', '-subj', '/CN=x'
     )
-    (directory / 'names').write_text('subjectAltName=DNS:localhost,DNS:images.example\n')
+    names = ('DNS:localhost', 'DNS:images.example', *names)
+    (directory / 'names').write_text(f'subjectAltName={",".join(names)}\n')
     _openssl(
         directory, 'x509', '-req', '-in', 'server.csr', '-CA', 'ca.pem', '-CAkey', 'ca.key',
         '-CAcreateserial', '-days', '2', '-extfile', 'names', '-out', 'server.pem',

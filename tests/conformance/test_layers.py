@@ -151,13 +151,20 @@ class TestUnifiedQuota(LayerConformance):
             cfg.CONF.reset()
 
 
+#: Operations that want data to be there.
+READING = (
+    'download', 'delete_image', 'delete_from_store', 'import_next', 'copy_data', 'verify_data',
+    'remove_copy',
+)  # fmt: skip
+
+
 class TestLocation(LayerConformance):
     """The recorder plays the database; bytes go to a real store and come from it."""
 
     layer = Locations
 
     def arguments(self, name, image_id):
-        if name in ('download', 'delete_image', 'delete_from_store', 'import_next'):
+        if name in READING:
             driver = self.given.gateway.stores['ram'].driver
             driver.add(image_id, io.BytesIO(DATA), len(DATA))
         return super().arguments(name, image_id)
@@ -200,7 +207,7 @@ class TestLocationWithEverything(TestLocation):
 
     configuration = """
 [DEFAULT]
-enabled_backends = ram:acl
+enabled_backends = ram:acl,spare:memory
 delayed_delete = true
 location_strategy = store_type
 metadata_encryption_key = 0123456789abcdef

@@ -14,6 +14,7 @@ import os
 import pathlib
 import shutil
 import signal
+import subprocess
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -96,7 +97,7 @@ def swept(left: Left) -> Left:
         return Left('queued', reason)
     if 'delete' in left.operations or left.status == 'pending_delete':
         return Left('deleted')
-    if 'location' in left.operations:
+    if {'location', 'copy'} & set(left.operations):
         return dataclasses.replace(left, operations=(), files=left.locations)
     return left
 
@@ -288,3 +289,48 @@ def test_delete_of_a_copy(point, left, engine, tmp_path):
         assert made.look(image_id) == left
         made.go_on(image_id)
         made.alpha.check(image_id, DATA)
+
+
+#: Where a command dies that makes a second copy -> what it leaves.
+COPIED = Left('active', locations=1, files=1)
+COPYING = dataclasses.replace(COPIED, operations=('copy',))
+SECOND_COPY = {
+    'before claim_copy': COPIED,
+    'after claim_copy': COPYING,
+    'before copy_from': COPYING,
+    'after copy_from': dataclasses.replace(COPYING, files=2),
+    'before commit_copy': dataclasses.replace(COPYING, files=2),
+    'after commit_copy': dataclasses.replace(COPIED, locations=2, files=2),
+    # Where the backend cannot copy by itself.
+    f'within add@{MIB}': COPYING,
+    'after add': dataclasses.replace(COPYING, files=2),
+}
+
+
+@pytest.mark.parametrize('engine', ENGINES)
+@pytest.mark.parametrize(('point', 'left'), SECOND_COPY.items(), ids=SECOND_COPY)
+def test_a_command_that_copies(point, left, engine, tmp_path):
+    """It is not the service that dies, but the service cleans up after it."""
+    faults = [f'{point} 1 kill']
+    if 'add' in point:
+        faults.append('before copy_from 1 fail StoreError')
+    with scene(tmp_path, engine, *faults) as made:
+        image_id = made.alpha.create()
+        headers = {'Content-Type': 'application/octet-stream', 'X-Image-Meta-Store': 'cheap'}
+        made.alpha('PUT', f'/images/{image_id}/file', 204, data=DATA, headers=headers)
+        command = ('store', 'copy', image_id, '--to', 'fast')
+        done = subprocess.run(
+            [processes.BIN / 'glance-lite-manage', '--config-file', made.server.settings.file,
+             *command],
+            capture_output=True,
+        )  # fmt: skip
+        assert done.returncode == -signal.SIGKILL, done.stdout + done.stderr
+        assert made.look(image_id) == left
+        # The next worker sweeps at once.
+        (worker,) = made.server.workers()
+        os.kill(worker, signal.SIGKILL)
+        made.go_on(image_id)
+        made.alpha.check(image_id, DATA)
+        if left.locations == 1:
+            made.server.settings.manage(*command)
+            assert made.look(image_id) == dataclasses.replace(COPIED, locations=2, files=2)

@@ -298,7 +298,9 @@ def trickle(scene: Scene, image_id: str) -> Iterator[int | None]:
     with contextlib.ExitStack() as stack:
         clients = [stack.enter_context(scene.client(one, size)) for one in slow]
         with dripping(clients) as sent:
-            until(lambda: all(scene.look(one).status == 'saving' for one in slow), 'all have begun')
+            # Each look is a hundred requests, beside a hundred clients.
+            begun = lambda: all(scene.look(one).status == 'saving' for one in slow)  # noqa: E731
+            until(begun, 'all have begun', 240)
             answer = scene.put(image_id)
             scene.alpha.check(image_id, DATA)
             assert all(scene.look(one).status == 'saving' for one in slow)

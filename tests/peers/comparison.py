@@ -106,6 +106,8 @@ def normal(value: Any, url: str) -> Any:
             key: _value(key, inner, value, url)
             for key, inner in value.items()
             if not (key == 'description' and isinstance(inner, str) and 'type' in value)
+            # Of a store, which Glance knows nothing of.
+            and not (key == 'health' and 'weight' in value)
             and not (key == 'message' and value.keys() == {'message', 'code', 'title'})
         }
     if isinstance(value, list):

@@ -14,9 +14,11 @@ import pytest
 import sqlalchemy as sa
 
 from glance_lite.db import tables
+from tests.backends import databases
 from tests.peers import glance33, lite
 from tests.peers.lite import ADMIN, MEMBER, OCTETS, Who
 from tests.peers.test_round_trip import Site
+from tests.sizes import full
 
 pytestmark = pytest.mark.peer
 
@@ -25,6 +27,13 @@ SHOWN = 'show_multiple_locations = true\nshow_image_direct_url = true\n'
 DELAYED = 'delayed_delete = true\nscrub_time = {}\n'
 SWEPT = '[maintenance]\nsweep_interval = 1\n'
 SERVICE = Who('services', 'service,admin')
+
+
+@pytest.fixture(params=full(('postgresql',), databases.ENGINES))
+def engine_name(request):
+    """One every day: what differs between them is shown by the other round trips."""
+    databases.require(request.param)
+    return request.param
 
 
 @dataclasses.dataclass

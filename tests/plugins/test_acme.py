@@ -176,12 +176,12 @@ def broken(environment, tmp_path_factory):
     return site
 
 
-def distribution(site, name, *points):
+def distribution(site, name, *points, group='glance_lite.layers'):
     """What makes a directory on the path an installed package."""
     info = site / f'{name}-1.0.dist-info'
     info.mkdir()
     (info / 'METADATA').write_text(f'Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n')
-    (info / 'entry_points.txt').write_text('\n'.join(['[glance_lite.layers]', *points]) + '\n')
+    (info / 'entry_points.txt').write_text('\n'.join([f'[{group}]', *points]) + '\n')
 
 
 #: Layer -> what is said of it.

@@ -108,7 +108,7 @@ class Reader:
 
 @pytest.fixture
 def reader(environment, tmp_path):
-    directory = tmp_path / 'freeze'
+    directory = tmp_path / 'package'
     directory.mkdir()
     shutil.copy(PASTE, directory)
     made = Reader(environment, directory)
@@ -124,7 +124,7 @@ def test_the_tutorial(reader, tmp_path):
         'pyproject.toml', 'acme_freeze.py', 'test_freeze.py', 'glance-api.conf',
     }  # fmt: skip
     for name, content in files.items():
-        (tmp_path / 'freeze' / name).write_text(reader.own(content) + '\n')
+        (tmp_path / 'package' / name).write_text(reader.own(content) + '\n')
     found = steps(text)
     assert len(found) >= 10
     for command, wanted in found:

@@ -17,7 +17,7 @@ from glance_lite.concurrency import Hub, Pool, Queue, Signal, writable
 @pytest.fixture(params=['threaded', 'green'], autouse=True)
 def hub(request, monkeypatch):
     if request.param == 'green':
-        wait = staticmethod(lambda descriptor: select.select([descriptor], [], []))
+        wait = staticmethod(lambda fd, *seconds: bool(select.select([fd], [], [], *seconds)[0]))
         monkeypatch.setattr(Hub, 'wait_readable', wait)
 
 

@@ -93,7 +93,7 @@ def test_pipeline_show(conf):
     assert out.startswith(f'glance-api-keystone\n  {filters} > rootapp\n')
     assert '  auth > policy > quota > location > db\n' in out
     assert 'nothing to do for: property_protection, notifier' in out
-    assert '  fast (file, weight 5, default): write, sendfile, list\n' in out
+    assert '  fast (file, weight 5, default): write, sendfile, list, copy\n' in out
     lines = dict(line.split(maxsplit=1) for line in out.partition('operations\n')[2].splitlines())
     assert lines['get_image'] == 'policy > db'
     assert lines['upload'] == 'auth > policy > quota > location'

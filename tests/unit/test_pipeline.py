@@ -103,7 +103,7 @@ def test_json(make):
     assert operations['claim_upload']['inner']
     fast, web = found['stores']
     assert (fast['weight'], fast['default'], fast['read_only']) == (5, True, False)
-    assert fast['capabilities'] == ['write', 'sendfile', 'list']
+    assert fast['capabilities'] == ['write', 'sendfile', 'list', 'copy']
     assert web['made_by'] == 'store_drivers.http:HttpStore' and web['read_only']
     # Nothing that the file has as a value.
     assert 'secret' not in text and str(PASTE) not in text
@@ -122,7 +122,7 @@ def test_the_picture_has_everything(make):
     assert any('property_protection, notifier' in text for text in shown)
     for name in (*OPERATIONS, 'authtoken', 'healthcheck', '/v2 api', 'fast', 'web'):
         assert shown.count(name) >= 1, name
-    assert 'file, weight 5, default' in shown and 'can: write, sendfile, list' in shown
+    assert 'file, weight 5, default' in shown and 'can: write, sendfile, list, copy' in shown
 
 
 def test_the_picture_shows_who_acts(make):

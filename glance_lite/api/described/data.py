@@ -31,6 +31,16 @@ STORE = {
     },
     'required': ['id'],
 }
+HEALTH = {
+    'type': 'object',
+    'properties': {
+        'state': {'enum': ['closed', 'open', 'half-open']},
+        'problem': TEXT,
+        'since': TEXT,
+        'retry_after': {'type': 'integer', 'minimum': 0},
+    },
+    'required': ['state'],
+}
 DETAIL = {
     **STORE,
     'properties': {
@@ -38,8 +48,9 @@ DETAIL = {
         'type': {'type': ['string', 'null']},
         'weight': {'type': 'integer'},
         'properties': OBJECT,
+        'health': HEALTH,
     },
-    'required': ['id', 'type', 'weight', 'properties'],
+    'required': ['id', 'type', 'weight', 'properties', 'health'],
 }
 
 SCHEMAS = {

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
-    from glance_lite.model import Image, Location, Member, StoreInfo
+    from glance_lite.model import Image, Location, Member, StoreHealth, StoreInfo
 
 
 class ImageView:
@@ -95,4 +95,17 @@ def store_view(store: StoreInfo, detail: bool) -> dict[str, Any]:
         view['type'] = store.type
         view['weight'] = store.weight
         view['properties'] = dict(store.properties)
+        if store.health is not None:
+            view['health'] = health_view(store.health)
+    return view
+
+
+def health_view(health: StoreHealth) -> dict[str, Any]:
+    view: dict[str, Any] = {'state': health.state}
+    if health.problem:
+        view['problem'] = health.problem
+    if health.since is not None:
+        view['since'] = health.since.strftime('%Y-%m-%dT%H:%M:%SZ')
+    if health.retry_after is not None:
+        view['retry_after'] = health.retry_after
     return view

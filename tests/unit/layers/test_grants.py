@@ -227,6 +227,7 @@ def test_a_store_that_fails_is_told_later_and_the_change_stays(made, store, erro
     assert sweep(made) == 3  # it fails still
     assert notes(made) == ['grant'] * 3
     store.meanwhile = lambda: None
+    made.parts.gateway.stores['guarded'].health.close()  # it has failed too often meanwhile
     assert sweep(made) == 3
     assert store.new()[-1] == (False, ('beta',))
     assert notes(made) == []

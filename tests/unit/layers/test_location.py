@@ -18,6 +18,7 @@ from glance_lite.db import tables
 from glance_lite.db.rows import utcnow
 from glance_lite.db.sweeps import GIVEN_UP
 from glance_lite.errors import (
+    BadStoreUri,
     ClientGone,
     Conflict,
     Forbidden,
@@ -27,6 +28,7 @@ from glance_lite.errors import (
     Invalid,
     NotFound,
     ObjectNotFound,
+    StillNeeded,
     StoreError,
     StoreFull,
     StoreUnavailable,
@@ -486,6 +488,56 @@ def test_stores_are_listed_with_what_clients_may_know(make):
     detail, _ = made.outer.list_stores(admin(), True)
     assert (detail.type, detail.weight) == ('file', 7)
     assert detail.properties['data_dir'] == str(made.directory / 'fast')
+
+
+def test_data_that_a_clone_needs_goes_when_it_does(made, monkeypatch, caplog):
+    """The image is gone at once. What is left is asked for rarely, and nobody is alarmed."""
+    image = made.active()
+    with monkeypatch.context() as patch:
+        failing_delete(made, patch, StillNeeded('in the trash'))
+        made.outer.delete_image(owner(), image.id)
+        with pytest.raises(ImageNotFound):
+            made.now(image)
+        (operation,) = rows(made.db, 'gl_operations', image_id=image.id)
+        assert not sweep(made)
+        age(made.db, operation['serial'], 1000)
+        with caplog.at_level(logging.WARNING):
+            assert sweep(made) == 1  # and it is left again
+            caplog.clear()
+            age(made.db, operation['serial'], 1000)
+            assert sweep(made) == 1
+        assert caplog.text == ''
+    assert made.files() == [image.id]
+    age(made.db, operation['serial'], 1000)
+    assert sweep(made) == 1
+    assert made.files() == rows(made.db, 'gl_operations') == []
+
+
+def test_data_in_a_directory_that_is_not_configured_goes_when_it_is_again(made, monkeypatch):
+    """The delete was done, and the data stayed for ever."""
+    image = made.active()
+    with monkeypatch.context() as patch:
+        failing_delete(made, patch, BadStoreUri('Not a file of store fast'))
+        made.outer.delete_image(owner(), image.id)
+        with pytest.raises(ImageNotFound):
+            made.now(image)
+    assert made.files() == [image.id] and not sweep(made)
+    (operation,) = rows(made.db, 'gl_operations', image_id=image.id)
+    age(made.db, operation['serial'], 1000)
+    assert sweep(made) == 1
+    assert made.files() == rows(made.db, 'gl_operations') == []
+
+
+def test_a_copy_in_use_beside_one_that_has_gone_is_removed_later(made, monkeypatch):
+    image = copied(made)
+    with monkeypatch.context() as patch:
+        failing_delete(made, patch, StillNeeded('in the trash'), 'fast')
+        failing_delete(made, patch, InUse('cloned'), 'ram')
+        made.outer.delete_image(owner(), image.id)
+    (operation,) = rows(made.db, 'gl_operations', image_id=image.id)
+    age(made.db, operation['serial'], 1000)
+    assert sweep(made) == 1
+    assert made.files() == rows(made.db, 'gl_operations') == []
 
 
 def test_a_second_copy_in_use_keeps_the_image(made, monkeypatch):

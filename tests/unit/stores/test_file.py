@@ -10,6 +10,7 @@ import pathlib
 import stat
 import subprocess
 import sys
+import tempfile
 
 import pytest
 
@@ -179,3 +180,37 @@ def test_a_name_that_may_not_survive_is_taken_back(images, monkeypatch):
     with pytest.raises(StoreUnavailable, match='fast'):
         add(driver)
     assert os.listdir(images) == []
+
+
+def test_a_copy_keeps_holes(images, tmp_path):
+    there = file_store(filesystem_store_datadir=str(images), filesystem_thin_provisioning=True)
+    here = file_store(filesystem_store_datadir=str(tmp_path / 'here'))
+    data = bytes(4 << 20) + b'x' * 70_000 + bytes(8 << 20) + b'y' * 10 + bytes(3 << 20)
+    here.copy_from(there, there.parse(add(there, data=data)), 'b')
+    assert (tmp_path / 'here' / 'b').read_bytes() == data
+    assert (tmp_path / 'here' / 'b').stat().st_blocks * 512 < len(data) // 4
+
+
+def test_between_file_systems_the_kernel_does_not_copy(images):
+    there = file_store(filesystem_store_datadir=str(images))
+    key = there.parse(add(there))
+    with tempfile.TemporaryDirectory(dir='/dev/shm') as memory:
+        if os.stat(memory).st_dev == os.stat(images).st_dev:
+            pytest.skip('there is one file system only')
+        here = file_store(filesystem_store_datadir=memory)
+        assert here.copy_from(there, key, 'b') is None
+        assert os.listdir(memory) == []
+
+
+def test_a_copy_for_which_there_is_no_room_leaves_nothing(images, tmp_path, monkeypatch):
+    there = file_store(filesystem_store_datadir=str(images))
+    here = file_store(filesystem_store_datadir=str(tmp_path / 'here'))
+    key = there.parse(add(there))
+
+    def full(*args):
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    monkeypatch.setattr(os, 'copy_file_range', full)
+    with pytest.raises(StoreFull):
+        here.copy_from(there, key, 'b')
+    assert os.listdir(tmp_path / 'here') == []

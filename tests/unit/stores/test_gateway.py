@@ -21,6 +21,7 @@ from glance_lite.errors import (
     BadStoreUri,
     Gone,
     Invalid,
+    LeftBehind,
     LimitExceeded,
     ObjectExists,
     ObjectNotFound,
@@ -57,7 +58,7 @@ OTHER = bytes(reversed(DATA))
 def server(request, monkeypatch):
     if request.param == 'green':
         # What a hub does for a green thread, for this one alone: wait until it can be read.
-        wait = staticmethod(lambda descriptor: select.select([descriptor], [], []))
+        wait = staticmethod(lambda fd, *seconds: bool(select.select([fd], [], [], *seconds)[0]))
         monkeypatch.setattr(Hub, 'wait_readable', wait)
 
 
@@ -327,6 +328,21 @@ def test_a_location_of_before_there_were_stores_is_found_by_its_url(gateway):
     assert read(gateway, image) == (DATA, None)
     moved = Location(1, image.locations[0].url, {'store': 'renamed'})
     assert gateway.find(moved).id == 'second'
+
+
+def test_what_a_store_reads_and_would_not_write_is_not_claimed(gateway, monkeypatch):
+    """One whose configuration has changed reads what it has stored before, and only that."""
+    image = stored(gateway, 'second')
+    url = image.locations[0].url
+    assert gateway.claiming(url).id == 'second'
+    for name in ('first', 'second'):
+        monkeypatch.setattr(driver(gateway, name), 'parse', lambda url: url[7:])
+        monkeypatch.setattr(driver(gateway, name), 'owns', lambda url: False)
+    assert gateway.claiming(url) is None
+    assert gateway.find(Location(1, url)).id == 'first'
+    assert gateway.find(Location(1, url, {'store': 'second'})).id == 'second'
+    monkeypatch.setattr(driver(gateway, 'second'), 'owns', lambda url: True)
+    assert gateway.find(Location(1, url)).id == 'second'
 
 
 @pytest.mark.parametrize('url', ['http://host/x', 'file:///etc/passwd', 'nothing', ''])
@@ -748,11 +764,11 @@ def test_an_upload_killed_at_the_very_end_leaves_nothing(gateway, monkeypatch):
 
     source, real = upload(DATA), Hub.wait_readable
 
-    def wait(descriptor):
+    def wait(descriptor, seconds=None):
         if source.settled and everything(gateway)['first'] and not ended.is_set():
             ended.set()
             raise Killed
-        select.select([descriptor], [], [], 0.01)
+        return bool(select.select([descriptor], [], [], 0.01)[0])
 
     monkeypatch.setattr(kept, 'add', slow)
     monkeypatch.setattr(Hub, 'wait_readable', staticmethod(wait))
@@ -779,6 +795,9 @@ class Noted:
 
     def failed(self, store_id):
         self.told.append(('failed', store_id))
+
+    def left_alone(self, store_id, begins):
+        self.told.append(('left alone', store_id, begins))
 
 
 @pytest.fixture
@@ -847,3 +866,32 @@ def test_an_upload_that_breaks_off_is_not_the_fault_of_the_store(gateway, noted)
     with pytest.raises(Gone):
         gateway.put('first', 'a-name', 'a-spare', made)
     assert noted == []
+
+
+@pytest.mark.parametrize('store', ['first', 'ram'])
+@pytest.mark.parametrize('breaks', [False, True])
+def test_a_store_says_that_it_keeps_something_of_a_failed_upload(
+    gateway, monkeypatch, store, breaks
+):
+    """Whatever the upload failed with: a sweeper must know."""
+
+    def add(name, source, size):
+        try:
+            source.read(size)
+        except Gone:
+            pass
+        raise LeftBehind('the server is gone')
+
+    data = io.BytesIO(bytes(100))
+
+    def read(size):
+        if breaks:
+            raise Gone('the client has gone')
+        return data.read(size)
+
+    monkeypatch.setattr(driver(gateway, store), 'add', add)
+    made = Upload(read, 100)
+    made.arm('sha256')
+    with pytest.raises(Gone if breaks else LeftBehind):
+        gateway.put(store, 'a-name', 'a-spare', made)
+    assert made.left_behind

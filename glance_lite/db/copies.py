@@ -1,0 +1,91 @@
+# SPDX-License-Identifier: Apache-2.0
+"""Copies of an image's data in one more store, and which store has what."""
+
+from __future__ import annotations
+
+import sqlalchemy as sa
+from sqlalchemy.engine import Connection
+
+from glance_lite.context import RequestContext
+from glance_lite.db import operations, rows, sealing, tables, usage
+from glance_lite.errors import Conflict, Gone, ImageNotFound
+from glance_lite.model import DEFERRED, Holding, Image, Location, Operation, Stored
+from glance_lite.process import Process
+
+images = tables.images.c
+locations = tables.image_locations.c
+
+KIND = 'copy'
+#: Statuses of images that have data for good.
+WITH_DATA = ('active', 'deactivated')
+
+
+def list_holdings(connection: Connection, after: int, count: int) -> tuple[Holding, ...]:
+    """Locations whose data somebody may want, by id, with their images."""
+    wanted = (
+        sa.select(
+            locations.id,
+            locations.image_id,
+            locations.value,
+            locations.meta_data,
+            locations.status,
+            images.status.label('image_status'),
+            images.size,
+        )
+        .join_from(tables.image_locations, tables.images, images.id == locations.image_id)
+        .where(
+            locations.id > after,
+            sa.or_(locations.deleted == sa.false(), locations.status == DEFERRED),
+        )
+        .order_by(locations.id)
+        .limit(count)
+    )
+    return tuple(
+        Holding(
+            Location(
+                row.id,
+                sealing.unseal(connection, row.value),
+                rows.metadata(row.meta_data),
+                row.status,
+            ),
+            row.image_id,
+            row.image_status,
+            row.size,
+        )
+        for row in connection.execute(wanted)
+    )
+
+
+def claim(
+    connection: Connection, ctx: RequestContext, process: Process, image_id: str, store: str
+) -> Operation:
+    image = rows.fetch_locked(connection, ctx, image_id)
+    if image.status not in WITH_DATA or not image.locations:
+        raise Conflict(f'An image in status {image.status} has no data to copy')
+    serial = operations.insert(connection, ctx, process, image_id, kind=KIND, store=store)
+    name = operations.set_name(connection, image_id, serial)
+    return Operation(serial, image_id, name, image, kind=KIND, store=store)
+
+
+def commit(connection: Connection, claim: Operation, stored: Stored) -> Image:
+    with usage.counted(connection, claim.image_id):
+        if not operations.change_image(connection, claim.image_id, *WITH_DATA):
+            raise Gone('The image was deleted while it was copied')
+        before = rows.load(connection, claim.image_id, None)
+        if before is None:
+            raise ImageNotFound(claim.image_id)
+        there = {found.url for found in before[0].locations}
+        names = {found.store for found in before[0].locations if found.store}
+        if stored.url in there or stored.store in names:
+            raise Conflict(f'The image has a copy in store {claim.store} by now')
+        if not operations.end(connection, claim):
+            raise Gone('The copy took too long and was given up')
+        operations.insert_location(connection, claim.image_id, stored)
+    found = rows.load(connection, claim.image_id, None)
+    if found is None:
+        raise ImageNotFound(claim.image_id)
+    return found[0]
+
+
+def abort(connection: Connection, claim: Operation) -> Operation | None:
+    return operations.take(connection, claim)
