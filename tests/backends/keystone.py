@@ -155,6 +155,8 @@ def _start(base: pathlib.Path) -> dict[str, Any]:
         '--lazy-apps', '--need-app', '--buffer-size', '65535', '--disable-logging',
         # It closes every connection, and does not say so by itself.
         '--add-header', 'Connection: close',
+        # A client that a busy machine has stopped for 4 seconds would be sent away.
+        '--socket-timeout', '60',
     ]  # fmt: skip
 
     def ready(server: dict[str, Any]) -> None:
