@@ -226,7 +226,7 @@ def test_memory_stays_flat(quick, sized):
         assert tracemalloc.get_traced_memory()[1] < 40 * MIB
         tracemalloc.reset_peak()
         for _ in quick.get(quick.parse(url)):
-            time.sleep(0.05)  # slower than it comes
+            time.sleep(0.0125)  # slower than it comes
         assert tracemalloc.get_traced_memory()[1] < 18 * MIB
     finally:
         tracemalloc.stop()
