@@ -270,7 +270,8 @@ class Cloud:
 
     @functools.cached_property
     def admin(self) -> openstack.connection.Connection:
-        return Account(self.url, 'RegionOne', 'admin', '', 'admin', '').connect()
+        account = Account(self.url, 'RegionOne', 'admin', '', 'admin', '')
+        return account.connect(identity_connect_retries=3)
 
     def region(self, identity_url: str | None = None) -> Region:
         """A new region, whose catalog leads to Keystone in the way that is given."""
