@@ -35,6 +35,7 @@ from glance_lite.store import (
     StoreReadOnly,
     StoreUnavailable,
 )
+from store_drivers.answers import Body
 
 LOG = logging.getLogger(__name__)
 
@@ -280,15 +281,28 @@ class GlanceStore(StoreDriver):
             asked = {'offset': offset}
         with self._mapped():
             chunks, _ = inside.get(self._location(key), context=self._context, **asked)
-        return Cut(self, chunks, 0 if asked else offset, length)
+        return self._body(chunks, 0 if asked else offset, length)
 
     def size(self, key: str) -> int:
         with self._mapped():
             size = int(self._inside().get_size(self._location(key), context=self._context) or 0)
         if not size:
             # Some say so of what is not there.
-            Cut(self, self._open(key), 0, 0).close()
+            self._body(self._open(key)).close()
         return size
+
+    def _body(self, found: Any, skip: int = 0, length: int | None = None) -> Body:
+        """What a driver gave, without the first `skip` bytes, and at most `length` of them."""
+        chunks = iter(found)
+
+        def close() -> None:
+            for one in (chunks, found):
+                close_one = getattr(one, 'close', None)
+                if close_one is not None:
+                    with contextlib.suppress(Exception):
+                        close_one()
+
+        return Body(map(bytes, chunks), close, (Exception,), self.error, skip, length)
 
     def _open(self, key: str) -> Any:
         with self._mapped():
@@ -316,7 +330,7 @@ class GlanceStore(StoreDriver):
         except Exception as ex:
             raise self.error(ex) from None
 
-    def error(self, ex: Exception) -> StoreError:
+    def error(self, ex: BaseException) -> StoreError:
         for name, (kind, said) in ERRORS.items():
             if isinstance(ex, getattr(self._errors, name, ())):
                 return kind(f'Store {self.name} {said}')
@@ -351,43 +365,6 @@ class Reader:
             raise
         self.count += len(chunk)
         return chunk
-
-
-class Cut:
-    """The chunks of a driver without the first `skip` bytes, and at most `left` of them."""
-
-    def __init__(self, store: GlanceStore, chunks: Any, skip: int, left: int | None) -> None:
-        self._store = store
-        self._owner = chunks
-        self._chunks = iter(chunks)
-        self._skip = skip
-        self._left = left
-
-    def __iter__(self) -> Iterator[bytes]:
-        return self
-
-    def __next__(self) -> bytes:
-        while self._left != 0:
-            try:
-                chunk = bytes(next(self._chunks))
-            except StopIteration:
-                break
-            except Exception as ex:
-                raise self._store.error(ex) from None
-            chunk, self._skip = chunk[self._skip :], max(0, self._skip - len(chunk))
-            if self._left is not None:
-                chunk = chunk[: self._left]
-                self._left -= len(chunk)
-            if chunk:
-                return chunk
-        raise StopIteration
-
-    def close(self) -> None:
-        for one in (self._chunks, self._owner):
-            close = getattr(one, 'close', None)
-            if close is not None:
-                with contextlib.suppress(Exception):
-                    close()
 
 
 # --- the library

@@ -26,6 +26,7 @@ from glance_lite.store import (
     StoreReadOnly,
     StoreUnavailable,
 )
+from store_drivers.answers import Body, asked
 
 _RANGE = re.compile(r'bytes (\d{1,18})-(\d{1,18})/(?:(\d{1,18})|\*)')
 
@@ -97,11 +98,7 @@ class HttpStore(StoreDriver):
     # --- out
 
     def get(self, key: str, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
-        headers = {}
-        if offset or length is not None:
-            last = '' if length is None else offset + max(length, 1) - 1
-            headers['Range'] = f'bytes={offset}-{last}'
-        answer = self._ask('GET', key, headers)
+        answer = self._ask('GET', key, asked(offset, length))
         skip = offset
         if answer.status == 206:
             found = _RANGE.fullmatch(answer.headers.get('content-range', ''))
@@ -109,7 +106,8 @@ class HttpStore(StoreDriver):
                 answer.close()
                 raise StoreUnavailable('The server of the url sent another range than it was asked')
             skip = 0
-        return Body(answer, skip, length, self.chunk_size)
+        chunks = answer.chunks(self.chunk_size)
+        return Body(chunks, answer.close, (guarded.FetchFailed,), _failed, skip, length)
 
     def size(self, key: str) -> int:
         with contextlib.closing(self._ask('HEAD', key, {}, (403, 405, 501))) as answer:
@@ -135,7 +133,7 @@ class HttpStore(StoreDriver):
         except guarded.UrlRefused as ex:
             raise BadStoreUri(ex.message) from None
         except guarded.FetchFailed as ex:
-            raise StoreUnavailable(ex.message) from None
+            raise _failed(ex) from None
         status = answer.status
         if status in (200, 206, *also):
             return answer
@@ -147,38 +145,6 @@ class HttpStore(StoreDriver):
         raise StoreUnavailable(f'The server of the url answered with status {status}')
 
 
-class Body:
-    """The part of an answer that was asked for; ends its connection when it is closed."""
-
-    def __init__(
-        self, answer: guarded.Response, skip: int, length: int | None, chunk_size: int
-    ) -> None:
-        self._answer = answer
-        self._chunks = answer.chunks(chunk_size)
-        #: bytes to pass over, from a server that knows no ranges
-        self._skip = skip
-        #: bytes that are left; None: up to the end
-        self._left = length
-
-    def __iter__(self) -> Iterator[bytes]:
-        return self
-
-    def __next__(self) -> bytes:
-        while self._left is None or self._left > 0:
-            try:
-                chunk = next(self._chunks)
-            except guarded.FetchFailed as ex:
-                raise StoreUnavailable(ex.message) from None
-            if self._skip:
-                skipped = min(self._skip, len(chunk))
-                self._skip -= skipped
-                chunk = chunk[skipped:]
-            if self._left is not None:
-                chunk = chunk[: self._left]
-                self._left -= len(chunk)
-            if chunk:
-                return chunk
-        raise StopIteration
-
-    def close(self) -> None:
-        self._answer.close()
+def _failed(ex: BaseException) -> StoreUnavailable:
+    assert isinstance(ex, guarded.FetchFailed)
+    return StoreUnavailable(ex.message)

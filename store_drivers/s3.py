@@ -36,7 +36,8 @@ from glance_lite.store import (
     StoreFull,
     StoreUnavailable,
 )
-from store_drivers.s3_bucket import Bucket, NoBucket, PastTheEnd
+from store_drivers.answers import PastTheEnd
+from store_drivers.s3_bucket import Bucket, NoBucket
 from store_drivers.s3_parts import MIB, MOST_PARTS, Part, Parts
 
 LOG = logging.getLogger(__name__)
@@ -137,6 +138,14 @@ class Object:
     name: str
 
 
+def _split(url: str) -> tuple[str, Object]:
+    """(host, what is there). Older urls carry credentials, which may contain slashes."""
+    found = _URL.fullmatch(url)
+    if found is None or not (_BUCKET.fullmatch(found[3]) and _KEY.fullmatch(found[4])):
+        raise BadStoreUri('Not an s3 url')
+    return found[2], Object(found[3], found[4])
+
+
 class S3Store(StoreDriver):
     """A bucket of an S3 server: Amazon's, Ceph's radosgw and others."""
 
@@ -189,21 +198,17 @@ class S3Store(StoreDriver):
         return f'{self.schemes[0]}://{self._bucket.service}/{self._bucket.name}/{key}'
 
     def parse(self, url: str) -> Object:
-        """Older urls carry credentials, which may contain slashes; ours are used. The server is
-        ours, too, whatever host it had when the url was written."""
-        found = _URL.fullmatch(url)
-        if found is None or not (_BUCKET.fullmatch(found[3]) and _KEY.fullmatch(found[4])):
-            raise BadStoreUri('Not an s3 url')
-        return Object(found[3], found[4])
+        """Host and credentials in it are of the time when it was written: ours are used."""
+        return _split(url)[1]
 
     def owns(self, url: str) -> bool:
         """Of our server and our bucket alone."""
-        found, bucket = _URL.fullmatch(url), self._bucket
-        return (
-            found is not None
-            and (found[2].lower(), found[3]) == (bucket.service.lower(), bucket.name)
-            and bool(_KEY.fullmatch(found[4]))
-        )
+        try:
+            host, found = _split(url)
+        except BadStoreUri:
+            return False
+        bucket = self._bucket
+        return (host.lower(), found.bucket) == (bucket.service.lower(), bucket.name)
 
     def redact(self, url: str) -> str:
         scheme, separator, rest = url.partition('://')

@@ -4,21 +4,21 @@
 from __future__ import annotations
 
 import copy
+import functools
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any, NoReturn
 from urllib.parse import urlsplit
 
 from glance_lite.store import (
     BadStoreConfiguration,
     BadStoreUri,
-    ObjectExists,
     ObjectNotFound,
-    StoreDenied,
     StoreError,
     StoreFull,
     StoreUnavailable,
 )
+from store_drivers.answers import Body, asked, broken, refused
 
 #: Seconds, and how often a request is tried.
 CONNECT, READ, ATTEMPTS = 10.0, 60.0, 3
@@ -33,10 +33,6 @@ _PRINTABLE = re.compile('[!-~]+')
 
 class NoBucket(StoreUnavailable):
     """There is no such bucket."""
-
-
-class PastTheEnd(StoreError):
-    """A range begins after the last byte."""
 
 
 class Bucket:
@@ -194,16 +190,14 @@ class Bucket:
 
     def read(self, key: str, offset: int, length: int | None, chunk_size: int) -> Body:
         """The bytes of an object from `offset`. `ObjectNotFound`, `PastTheEnd`."""
-        wanted = {}
-        if offset or length is not None:
-            last = '' if length is None else offset + length - 1
-            wanted = {'Range': f'bytes={offset}-{last}'}
+        wanted = asked(offset, length)
         answer = self.ask('get_object', Key=key, **wanted)
-        body = Body(answer['Body'], chunk_size, self._breaks, self._broken)
+        body = answer['Body']
         if wanted and not answer.get('ContentRange', '').startswith(f'bytes {offset}-'):
             body.close()
             raise StoreUnavailable(f'Store {self._store} sent another range than it was asked')
-        return body
+        chunks = iter(functools.partial(body.read, chunk_size), b'')
+        return Body(chunks, body.close, self._breaks, self._broken)
 
     def create(self) -> None:
         """Make the bucket. `ObjectExists`."""
@@ -221,11 +215,7 @@ class Bucket:
     # --- what went wrong
 
     def _broken(self, ex: BaseException) -> StoreUnavailable:
-        """Its text may tell of keys, and is not passed on."""
-        what = type(ex).__name__
-        if 'CERTIFICATE_VERIFY_FAILED' in str(ex):
-            what = 'its certificate is not trusted'
-        return StoreUnavailable(f'Store {self._store} failed: {what}')
+        return broken(self._store, ex)
 
     def _refused(self, answer: Mapping[str, Any]) -> StoreError:
         code = re.sub(r'\W', '', str(answer.get('Error', {}).get('Code', '')))[:60]
@@ -237,43 +227,5 @@ class Bucket:
             return NoBucket(f'Store {self._store} has no bucket {self.name}')
         if code in _FULL or status == 507:
             return StoreFull(f'Store {self._store} is full')
-        if status == 404:
-            return ObjectNotFound(f'Store {self._store} does not hold the data')
-        if status in (401, 403):
-            return StoreDenied(f'Store {self._store} does not let us in')
-        if status in (409, 412):
-            return ObjectExists(f'Store {self._store} holds something under that name already')
-        if status == 416:
-            return PastTheEnd(f'Store {self._store} holds less than that')
-        return StoreUnavailable(f'Store {self._store} answered with {code or status}')
-
-
-class Body:
-    """The body of an answer; its connection ends when it is closed."""
-
-    def __init__(
-        self,
-        body: Any,
-        chunk_size: int,
-        breaks: tuple[type[BaseException], ...],
-        broken: Callable[[BaseException], StoreError],
-    ) -> None:
-        self._body = body
-        self._chunk_size = chunk_size
-        self._breaks = breaks
-        self._broken = broken
-
-    def __iter__(self) -> Iterator[bytes]:
-        return self
-
-    def __next__(self) -> bytes:
-        try:
-            chunk: bytes = self._body.read(self._chunk_size)
-        except self._breaks as ex:
-            raise self._broken(ex) from None
-        if not chunk:
-            raise StopIteration
-        return chunk
-
-    def close(self) -> None:
-        self._body.close()
+        known = refused(self._store, status)
+        return known or StoreUnavailable(f'Store {self._store} answered with {code or status}')

@@ -33,7 +33,8 @@ from glance_lite.store import (
     StoreUnavailable,
 )
 from store_drivers import swift_locations as locations
-from store_drivers.swift_account import Account, Client, Download, PastTheEnd
+from store_drivers.answers import PastTheEnd
+from store_drivers.swift_account import Account, Client, Download
 from store_drivers.swift_locations import Access, Place, Storage
 from store_drivers.swift_login import PluginLogin, plugin_of
 from store_drivers.swift_options import OPTIONS

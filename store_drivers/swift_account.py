@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import functools
 import logging
 import time
 from collections.abc import Iterator, Mapping
@@ -10,13 +11,12 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 from glance_lite.store import (
     BadStoreConfiguration,
-    ObjectExists,
     ObjectNotFound,
-    StoreDenied,
     StoreError,
     StoreFull,
     StoreUnavailable,
 )
+from store_drivers.answers import Body, asked, broken, refused
 from store_drivers.swift_locations import quoted
 from store_drivers.swift_login import Login
 
@@ -35,10 +35,6 @@ KEPT = 64
 PAGE = 10_000
 #: Answers after which a request is worth to be repeated.
 PASSING = frozenset({408, 429, 498, 500, 502, 503, 504})
-
-
-class PastTheEnd(StoreError):
-    """A range begins after the last byte."""
 
 
 class Rewindable(Protocol):
@@ -109,11 +105,7 @@ class Client:
         )
 
     def broken(self, ex: BaseException) -> StoreUnavailable:
-        """Its text may tell of a token, and is not passed on."""
-        what = type(ex).__name__
-        if 'CERTIFICATE_VERIFY_FAILED' in str(ex):
-            what = 'its certificate is not trusted'
-        return StoreUnavailable(f'Store {self.store} failed: {what}')
+        return broken(self.store, ex)
 
 
 class Account:
@@ -225,10 +217,7 @@ class Account:
 
     def read(self, *path: str, offset: int, length: int | None, chunk_size: int) -> Reading:
         """The bytes of an object from `offset`. `ObjectNotFound`, `PastTheEnd`."""
-        wanted = {}
-        if offset or length is not None:
-            last = '' if length is None else offset + length - 1
-            wanted = {'Range': f'bytes={offset}-{last}'}
+        wanted = asked(offset, length)
         answer = self.ask('GET', *path, headers={'Accept-Encoding': 'identity', **wanted})
         found = Reading(self._client, answer, chunk_size)
         said = answer.headers.get('Content-Range', '')
@@ -238,46 +227,20 @@ class Account:
         return found
 
     def _refused(self, status: int) -> StoreError:
-        store = f'Store {self._client.store}'
-        if status == 404:
-            return ObjectNotFound(f'{store} does not hold the data')
-        if status in (401, 403):
-            return StoreDenied(f'{store} does not let us in')
-        if status in (409, 412):
-            return ObjectExists(f'{store} holds something under that name already')
+        store = self._client.store
         if status in (413, 507):
-            return StoreFull(f'{store} is full, or our quota is exhausted')
-        if status == 416:
-            return PastTheEnd(f'{store} holds less than that')
-        return StoreUnavailable(f'{store} answered with status {status}')
+            return StoreFull(f'Store {store} is full, or our quota is exhausted')
+        known = refused(store, status)
+        return known or StoreUnavailable(f'Store {store} answered with status {status}')
 
 
-class Reading:
-    """The body of an answer; its connection ends when it is closed."""
+class Reading(Body):
+    """The body of an answer."""
 
     def __init__(self, client: Client, answer: requests.Response, chunk_size: int) -> None:
-        self._client = client
-        self._answer = answer
-        self._chunk_size = chunk_size
-
-    @property
-    def etag(self) -> str:
-        return self._answer.headers.get('Etag', '')
-
-    def __iter__(self) -> Iterator[bytes]:
-        return self
-
-    def __next__(self) -> bytes:
-        try:
-            chunk: bytes = self._answer.raw.read(self._chunk_size)
-        except self._client.breaks as ex:
-            raise self._client.broken(ex) from None
-        if not chunk:
-            raise StopIteration
-        return chunk
-
-    def close(self) -> None:
-        self._answer.close()
+        chunks = iter(functools.partial(answer.raw.read, chunk_size), b'')
+        super().__init__(chunks, answer.close, client.breaks, client.broken)
+        self.etag: str = answer.headers.get('Etag', '')
 
 
 class Download:

@@ -35,6 +35,7 @@ from glance_lite.store import (
     StoreFull,
     StoreUnavailable,
 )
+from store_drivers.answers import asked
 from store_drivers.vmware_datastores import (
     Datastore,
     Datastores,
@@ -42,7 +43,7 @@ from store_drivers.vmware_datastores import (
     configured,
     is_directory,
 )
-from store_drivers.vsphere import Body, Ref, Sent, SourceFailed, Vsphere, text
+from store_drivers.vsphere import Ref, Sent, SourceFailed, Vsphere, body_of, text
 
 LOG = logging.getLogger(__name__)
 
@@ -343,11 +344,7 @@ class VMwareStore(StoreDriver):
     # --- out
 
     def get(self, key: File, offset: int = 0, length: int | None = None) -> Iterator[bytes]:
-        headers = {}
-        if offset or length is not None:
-            last = '' if length is None else offset + max(length, 1) - 1
-            headers['Range'] = f'bytes={offset}-{last}'
-        answer = self._server.file('GET', self._path(key), headers)
+        answer = self._server.file('GET', self._path(key), asked(offset, length))
         skip = offset
         if answer.status == 206:
             found = _RANGE.fullmatch(answer.headers.get('content-range', ''))
@@ -361,7 +358,7 @@ class VMwareStore(StoreDriver):
         elif answer.status != 200:
             answer.close()
             raise self._refused(answer.status, key)
-        return Body(answer, skip, length, self.chunk_size, self._server)
+        return body_of(answer, skip, length, self.chunk_size, self._server)
 
     def size(self, key: File) -> int:
         size = self._size(key)

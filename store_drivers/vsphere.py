@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import functools
 import ssl
 import threading
 import time
@@ -30,6 +31,7 @@ from glance_lite.store import (
     StoreFull,
     StoreUnavailable,
 )
+from store_drivers.answers import Body, broken
 
 #: Seconds: to connect, without an answer or a byte of one, and for all attempts of one call.
 CONNECT, READ, PATIENCE = 10.0, 60.0, 30.0
@@ -300,10 +302,7 @@ class Vsphere:
 
     def broken(self, ex: BaseException) -> StoreUnavailable:
         """The connection failed."""
-        what = type(ex).__name__
-        if 'CERTIFICATE_VERIFY_FAILED' in str(ex) or 'Fingerprints did not match' in str(ex):
-            what = 'its certificate is not trusted'
-        return StoreUnavailable(f'Store {self._store} failed: {what}')
+        return broken(self._store, ex)
 
 
 # --- bodies
@@ -342,43 +341,10 @@ class Sent:
         return chunk
 
 
-class Body:
-    """The part of an answer that was asked for; ends its connection when it is closed."""
-
-    def __init__(
-        self, answer: Any, skip: int, length: int | None, chunk_size: int, server: Vsphere
-    ) -> None:
-        self._answer = answer
-        #: bytes to pass over, from a server that knows no ranges
-        self._skip = skip
-        #: bytes that are left; None: up to the end
-        self._left = length
-        self._chunk_size = chunk_size
-        self._server = server
-
-    def __iter__(self) -> Iterator[bytes]:
-        return self
-
-    def __next__(self) -> bytes:
-        while self._left is None or self._left > 0:
-            try:
-                chunk: bytes = self._answer.read(self._chunk_size)
-            except (HTTPError, OSError) as ex:
-                raise self._server.broken(ex) from None
-            if not chunk:
-                break
-            skipped = min(self._skip, len(chunk))
-            self._skip -= skipped
-            chunk = chunk[skipped:]
-            if self._left is not None:
-                chunk = chunk[: self._left]
-                self._left -= len(chunk)
-            if chunk:
-                return chunk
-        raise StopIteration
-
-    def close(self) -> None:
-        self._answer.close()
+def body_of(answer: Any, skip: int, length: int | None, chunk_size: int, server: Vsphere) -> Body:
+    """The part of an answer that was asked for, of which `skip` bytes are too many."""
+    chunks = iter(functools.partial(answer.read, chunk_size), b'')
+    return Body(chunks, answer.close, (HTTPError, OSError), server.broken, skip, length)
 
 
 # --- XML
