@@ -37,9 +37,11 @@ Address = ipaddress.IPv4Address | ipaddress.IPv6Address
 Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 
 PORTS: Mapping[str, int] = {'http': 80, 'https': 443}
-#: Longest url, and most bytes of an answer's headers.
+#: Longest url.
 LONGEST = 4096
-MOST_HEADERS = 64 * 1024
+#: Most headers of an answer, and most bytes of them. The standard library counts them as well, but
+#: others raise its limit, for the whole process: python-swiftclient does when it is imported.
+MOST_HEADERS, MOST_BYTES = 100, 64 * 1024
 
 _NAME = re.compile(r'(?=.{1,253}$)[a-z0-9_]([a-z0-9_-]{0,62})(\.[a-z0-9_][a-z0-9_-]{0,62})*')
 #: How a number ends that libc would take for an address in octal, hexadecimal or one piece.
@@ -319,7 +321,9 @@ class Guard:
                 _close(pool)
                 failed = ex
                 continue
-            if sum(len(name) + len(value) for name, value in raw.headers.items()) > MOST_HEADERS:
+            said = raw.headers.items()
+            size = sum(len(name) + len(value) for name, value in said)
+            if len(said) > MOST_HEADERS or size > MOST_BYTES:
                 raw.close()
                 _close(pool)
                 raise FetchFailed('The server of the url sent too many headers')
