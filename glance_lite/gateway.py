@@ -20,6 +20,7 @@ from glance_lite import concurrency, store_config, strategies, stream
 from glance_lite.errors import (
     Invalid,
     LeftBehind,
+    NotFound,
     ObjectExists,
     ObjectNotFound,
     StoreError,
@@ -99,6 +100,16 @@ class Gateway:
             raise Invalid(f'There is no store {store_id}')
         return store
 
+    def configured(self, store_id: str) -> Store:
+        """The store that an operator named. `NotFound`, with those there are."""
+        if store_id not in self.stores:
+            raise NotFound(f'There is no store {store_id}; there are {", ".join(self.stores)}')
+        return self.stores[store_id]
+
+    def chosen(self, only: str | None) -> list[Store]:
+        """The store that an operator named, or all. `NotFound`."""
+        return list(self.stores.values()) if only is None else [self.configured(only)]
+
     def find(self, location: Location) -> Store:
         """The store that holds a location. `StoreError` when it is not configured any more."""
         if location.url == UNREADABLE:
@@ -112,9 +123,8 @@ class Gateway:
         for store in self.stores.values():
             if scheme in store.driver.schemes:
                 try:
-                    if store.run(functools.partial(store.driver.owns, location.url)):
+                    if store.run(functools.partial(_reads_and_owns, store.driver, location.url)):
                         return store
-                    store.run(functools.partial(store.driver.parse, location.url))
                     last = last or store
                 except StoreUnavailable as ex:
                     down = ex
@@ -123,6 +133,13 @@ class Gateway:
         if last is None:
             raise down
         return last
+
+    def holder(self, location: Location) -> Store | None:
+        """The same, None when there is none."""
+        try:
+            return self.find(location)
+        except StoreError:
+            return None
 
     def claiming(self, url: str) -> Store | None:
         """The store in which a url lies that nobody has written down yet."""
@@ -148,12 +165,10 @@ class Gateway:
 
     def with_acls(self, locations: Iterable[Location]) -> tuple[Location, ...]:
         """Those in such a store."""
-        found = []
-        for location in locations:
-            with contextlib.suppress(StoreError):
-                if Cap.ACL in self.find(location).driver.caps:
-                    found.append(location)
-        return tuple(found)
+        found = ((location, self.holder(location)) for location in locations)
+        return tuple(
+            location for location, store in found if store and Cap.ACL in store.driver.caps
+        )
 
     def grant(
         self,
@@ -273,9 +288,8 @@ class Gateway:
     @staticmethod
     def _discard(store: Store, url: str, upload: Upload) -> None:
         """Delete what a driver stored and nobody will refer to."""
-        driver = store.acting(upload.caller)
         try:
-            store.run(lambda: driver.delete(driver.parse(url)), patient=True)
+            store.delete(url, upload.caller)
         except StoreError as ex:
             upload.left_behind = True
             LOG.error('Data that nobody refers to stays in store %s: %s', store.id, ex)
@@ -306,17 +320,14 @@ class Gateway:
 
     def size(self, location: Location, caller: Caller | None = None) -> int:
         """Bytes at a location, as its store says. `StoreError`."""
-        store = self.find(location)
-        driver = store.acting(caller)
-        return store.run(lambda: driver.size(driver.parse(location.url)))
+        return self.find(location).size(location.url, caller)
 
     def remove(self, location: Location, caller: Caller | None = None) -> None:
         """Delete the bytes of a location. `ObjectNotFound`, `InUse`, `StoreUnavailable`."""
         store = self.find(location)
         if store.read_only:
             return  # what others keep there is theirs
-        driver = store.acting(caller)
-        store.run(lambda: driver.delete(driver.parse(location.url)), patient=True)
+        store.delete(location.url, caller)
 
     def remove_named(
         self,
@@ -342,7 +353,7 @@ class Gateway:
             if url in wanted:
                 continue
             try:
-                store.run(functools.partial(_delete, driver, url), patient=True)
+                store.delete(url, caller)
                 LOG.info('Store %s: what lay under the name %s is removed', store.id, name)
             except ObjectNotFound:
                 pass
@@ -387,5 +398,7 @@ def _add(driver: StoreDriver, name: str, source: Source, upload: Upload) -> str:
         raise
 
 
-def _delete(driver: StoreDriver, url: str) -> None:
-    driver.delete(driver.parse(url))
+def _reads_and_owns(driver: StoreDriver, url: str) -> bool:
+    """Whether it owns what it reads. `BadStoreUri`: it does not even read it."""
+    driver.parse(url)
+    return driver.owns(url)

@@ -52,6 +52,8 @@ def statuses_before(status: str) -> frozenset[str]:
 
 #: Status of an image, and of its locations, that is gone while its data stays for a while.
 DEFERRED = 'pending_delete'
+#: Those of images that have data for good.
+WITH_DATA = ('active', 'deactivated')
 
 
 def status_when_deleted(status: str, later: bool) -> str:

@@ -109,9 +109,8 @@ class Reader:
         raise StoreUnavailable('The data of the image cannot be read from any of its stores')
 
     def _may_carry_on(self, store: Store, location: Location) -> bool:
-        driver = store.acting(self._caller)
         return location.store is not None and (
-            store.run(lambda: driver.size(driver.parse(location.url))) == self._total
+            store.size(location.url, self._caller) == self._total
         )
 
     def _get(self) -> Iterator[bytes]:

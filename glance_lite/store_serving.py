@@ -145,6 +145,16 @@ class Store:
             self.wait(task, patient)
             return task.wait()
 
+    def size(self, url: str, caller: Caller | None = None) -> int:
+        """Bytes at a url. `StoreError`."""
+        driver = self.acting(caller)
+        return self.run(lambda: driver.size(driver.parse(url)))
+
+    def delete(self, url: str, caller: Caller | None = None) -> None:
+        """Delete what is at a url. `StoreError`."""
+        driver = self.acting(caller)
+        self.run(lambda: driver.delete(driver.parse(url)), patient=True)
+
     def wait(self, task: concurrency.Task[Any], patient: bool = False) -> None:
         """Wait until a task has ended; one that hangs is abandoned: `StoreUnavailable`."""
         try:

@@ -13,9 +13,9 @@ from glance_lite.cmd.output import Output, human
 from glance_lite.cmd.progress import Bar
 from glance_lite.context import service_context
 from glance_lite.copies import Copying, Verifying
-from glance_lite.errors import Conflict, GlanceLiteError, Invalid, NotFound, StoreError
+from glance_lite.errors import Conflict, GlanceLiteError, Invalid
 from glance_lite.gateway import Gateway
-from glance_lite.model import DEFERRED, Holding, Image, Location
+from glance_lite.model import DEFERRED, WITH_DATA, Holding, Image, Location
 from glance_lite.service import Service
 
 #: How many rows are asked for at a time.
@@ -47,10 +47,8 @@ def holdings(service: Service) -> Iterator[Holding]:
 
 def store_of(gateway: Gateway, location: Location) -> str | None:
     """The id of the store that a location is in; None: of none that is configured."""
-    try:
-        return gateway.find(location).id
-    except StoreError:
-        return location.store
+    store = gateway.holder(location)
+    return store.id if store else location.store
 
 
 # --- verify
@@ -177,28 +175,26 @@ def _move_all(
 
 def _check(gateway: Gateway, store_id: str, to: str) -> None:
     """Whether a store can be evacuated. `Invalid`, `Conflict`, `NotFound`."""
-    for one in (store_id, to):
-        if one not in gateway.stores:
-            raise NotFound(f'There is no store {one}; there are {", ".join(gateway.stores)}')
+    source, target = gateway.configured(store_id), gateway.configured(to)
     if len(gateway.stores) == 1:
         raise Conflict(f'Store {store_id} is the only one; there is nowhere to go')
-    if gateway.stores[store_id].default:
+    if source.default:
         raise Conflict(
             f'Store {store_id} is the default one, and new images go there; name another one in '
             f'[glance_store] first'
         )
-    if gateway.stores[store_id].read_only:
+    if source.read_only:
         raise Invalid(f'Store {store_id} is read-only; its data belongs to somebody else')
     if to == store_id:
         raise Invalid(f'Store {store_id} cannot be moved to itself')
-    if gateway.stores[to].read_only or gateway.stores[to].reserved:
+    if target.read_only or target.reserved:
         raise Invalid(f'Store {to} takes no data')
 
 
 def _why_not(holding: Holding) -> str | None:
     if holding.location.status == DEFERRED:
         return 'the image is deleted, and its data will be removed'
-    if holding.status not in ('active', 'deactivated'):
+    if holding.status not in WITH_DATA:
         return f'the image is {holding.status}'
     return None
 

@@ -11,7 +11,6 @@ from oslo_config import cfg
 from glance_lite.cmd.output import Output
 from glance_lite.cmd.progress import Bar
 from glance_lite.context import service_context
-from glance_lite.errors import NotFound
 from glance_lite.model import Orphan
 from glance_lite.service import Service
 from glance_lite.store import Cap
@@ -50,13 +49,10 @@ def run(conf: cfg.ConfigOpts) -> None:
 
 
 def _search(conf: cfg.ConfigOpts, service: Service, only: str | None) -> Iterator[Orphan]:
-    stores = service.gateway.stores
-    if only is not None and only not in stores:
-        raise NotFound(f'There is no store {only}; there are {", ".join(stores)}')
-    for store in stores.values():
+    for store in service.gateway.chosen(only):
         if only is None and Cap.LIST not in store.driver.caps:
             print(f'Store {store.id} ({store.type}) cannot list what it holds', file=sys.stderr)
-        elif only in (None, store.id):
+        else:
             print(f'Looking into store {store.id}', file=sys.stderr)
             yield from service.chain.inner.find_orphans(
                 service_context(), store.id, conf.maintenance.orphan_min_age

@@ -13,7 +13,7 @@ from glance_lite.cmd import copies, orphans
 from glance_lite.cmd.output import Output, add_format, human
 from glance_lite.cmd.progress import Bar
 from glance_lite.cmd.store_check import Check
-from glance_lite.errors import NotFound, StoreError
+from glance_lite.errors import StoreError
 from glance_lite.gateway import Gateway
 from glance_lite.model import DEFERRED
 from glance_lite.service import Service
@@ -56,14 +56,6 @@ def add(parsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
     copies.add(command)
 
 
-def chosen(gateway: Gateway, only: str | None) -> list[Store]:
-    """The store of an id, or all. `NotFound`."""
-    stores = gateway.stores
-    if only is not None and only not in stores:
-        raise NotFound(f'There is no store {only}; there are {", ".join(stores)}')
-    return [store for store in stores.values() if only in (None, store.id)]
-
-
 # --- list, check
 
 
@@ -89,7 +81,7 @@ def list_stores(conf: cfg.ConfigOpts) -> None:
 
 def check_stores(conf: cfg.ConfigOpts) -> int:
     command = conf.command
-    stores = chosen(Gateway(conf), command.store)
+    stores = Gateway(conf).chosen(command.store)
     wrong = 0
     with Bar(len(stores) * (Check.STEPS if command.write else 1)) as bar:
         output = Output('stores', command.format, bar.say)

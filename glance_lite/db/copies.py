@@ -3,55 +3,29 @@
 
 from __future__ import annotations
 
-import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from glance_lite.context import RequestContext
-from glance_lite.db import operations, rows, sealing, tables, usage
+from glance_lite.db import operations, orphans, rows, tables, usage
 from glance_lite.errors import Conflict, Gone, ImageNotFound
-from glance_lite.model import DEFERRED, Holding, Image, Location, Operation, Stored
+from glance_lite.model import WITH_DATA, Holding, Image, Operation, Stored
 from glance_lite.process import Process
 
 images = tables.images.c
 locations = tables.image_locations.c
 
 KIND = 'copy'
-#: Statuses of images that have data for good.
-WITH_DATA = ('active', 'deactivated')
 
 
 def list_holdings(connection: Connection, after: int, count: int) -> tuple[Holding, ...]:
     """Locations whose data somebody may want, by id, with their images."""
     wanted = (
-        sa.select(
-            locations.id,
-            locations.image_id,
-            locations.value,
-            locations.meta_data,
-            locations.status,
-            images.status.label('image_status'),
-            images.size,
-        )
+        orphans.wanted_locations(after, count)
         .join_from(tables.image_locations, tables.images, images.id == locations.image_id)
-        .where(
-            locations.id > after,
-            sa.or_(locations.deleted == sa.false(), locations.status == DEFERRED),
-        )
-        .order_by(locations.id)
-        .limit(count)
+        .add_columns(locations.image_id, images.status.label('image_status'), images.size)
     )
     return tuple(
-        Holding(
-            Location(
-                row.id,
-                sealing.unseal(connection, row.value),
-                rows.metadata(row.meta_data),
-                row.status,
-            ),
-            row.image_id,
-            row.image_status,
-            row.size,
-        )
+        Holding(orphans.location_of(connection, row), row.image_id, row.image_status, row.size)
         for row in connection.execute(wanted)
     )
 

@@ -4,6 +4,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
@@ -16,9 +17,9 @@ locations = tables.image_locations.c
 operations = tables.operations.c
 
 
-def list_locations(connection: Connection, after: int, count: int) -> tuple[Location, ...]:
-    """Locations whose data somebody may want, by id."""
-    wanted = (
+def wanted_locations(after: int, count: int) -> sa.Select[Any]:
+    """Rows of locations whose data somebody may want, by id."""
+    return (
         sa.select(locations.id, locations.value, locations.meta_data, locations.status)
         .where(
             locations.id > after,
@@ -27,14 +28,17 @@ def list_locations(connection: Connection, after: int, count: int) -> tuple[Loca
         .order_by(locations.id)
         .limit(count)
     )
+
+
+def location_of(connection: Connection, row: Any) -> Location:
+    url = sealing.unseal(connection, row.value)
+    return Location(row.id, url, rows.metadata(row.meta_data), row.status)
+
+
+def list_locations(connection: Connection, after: int, count: int) -> tuple[Location, ...]:
+    """Locations whose data somebody may want, by id."""
     found = tuple(
-        Location(
-            row.id,
-            sealing.unseal(connection, row.value),
-            rows.metadata(row.meta_data),
-            row.status,
-        )
-        for row in connection.execute(wanted)
+        location_of(connection, row) for row in connection.execute(wanted_locations(after, count))
     )
     # What cannot be read would be taken for data that nobody wants.
     sealing.check_readable(found)

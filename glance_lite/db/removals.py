@@ -18,7 +18,7 @@ from glance_lite.db import images as image_rows
 from glance_lite.db import imports, operations, outbox, riders, rows, sealing, tables, usage
 from glance_lite.db.clock import db_now
 from glance_lite.errors import Conflict, Forbidden, NotFound
-from glance_lite.model import DEFERRED, Location, Operation, status_when_deleted
+from glance_lite.model import DEFERRED, WITH_DATA, Location, Operation, status_when_deleted
 from glance_lite.notify.events import Notice
 from glance_lite.process import Process
 
@@ -167,7 +167,7 @@ def claim_location(
 ) -> Operation:
     """Take one location off. `Conflict`: no data. `Forbidden`: the last. `NotFound`."""
     image = rows.fetch_locked(connection, ctx, image_id)
-    if image.status not in ('active', 'deactivated'):
+    if image.status not in WITH_DATA:
         raise Conflict(f'A copy of an image in status {image.status} cannot be removed')
     chosen = tuple(found for found in image.locations if found.id == location_id)
     if not chosen:

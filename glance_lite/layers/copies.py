@@ -54,10 +54,8 @@ class Copies:
 
     def store_of(self, location: Location) -> str | None:
         """The id of the store of a location; None: it cannot be said."""
-        try:
-            return self._gateway.find(location).id
-        except StoreError:
-            return None
+        store = self._gateway.holder(location)
+        return store.id if store else None
 
     # --- making one
 

@@ -345,10 +345,10 @@ class Locations(Layer):
 
     def _remove_each(self, ctx: RequestContext, claim: Operation) -> Operation | None:
         """What is left to be removed, None if nothing is. `InUse`: a store needs it: it stays."""
-        needed = False
+        needed, caller = False, self._callers.of(ctx)
         for number, location in enumerate(claim.locations):
             try:
-                self._gateway.remove(location, self._callers.of(ctx))
+                self._gateway.remove(location, caller)
             except ObjectNotFound:
                 LOG.warning('Data of image %s was gone already', claim.image_id)
             except BadStoreUri:
@@ -454,12 +454,11 @@ class Locations(Layer):
 
     def _remove_named(self, ctx: RequestContext, claim: Operation) -> None:
         """Remove what an upload may have left under its names."""
-        wanted = claim.image.locations if claim.image else ()
+        wanted = {found.url for found in claim.image.locations} if claim.image else set()
         caller = self._callers.service(claim.owner)
         try:
             for name in dict.fromkeys((claim.name, claim.spare)):
-                urls = {found.url for found in wanted}
-                self._gateway.remove_named(claim.store, name, urls, caller)
+                self._gateway.remove_named(claim.store, name, wanted, caller)
         except StoreError as ex:
             LOG.error('Data of image %s is removed later: %s', claim.image_id, ex)
             return

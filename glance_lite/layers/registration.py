@@ -17,7 +17,7 @@ from glance_lite.errors import (
     ObjectNotFound,
     StoreError,
 )
-from glance_lite.model import Digests, NewLocation, Wanted
+from glance_lite.model import Digests, Location, NewLocation, Wanted
 from glance_lite.relocation import check_digest
 from glance_lite.stream import Digest
 
@@ -66,10 +66,11 @@ class Registration:
     def resolve(self, new: NewLocation, known: bool = False) -> NewLocation:
         """With the id of the store it belongs to, where there are several. `Invalid`."""
         check_metadata(new.metadata)
-        store = self._gateway.claiming(new.url) if known else self.store_of(new.url)
+        gateway = self._gateway
+        store = gateway.holder(Location(0, new.url)) if known else self.store_of(new.url)
         if store is None:
             return new
-        if not self._gateway.multi:
+        if not gateway.multi:
             return new
         metadata = {name: value for name, value in new.metadata.items() if name != 'backend'}
         return dataclasses.replace(new, metadata={**metadata, 'store': store.id})
@@ -119,9 +120,8 @@ class Registration:
     def size(self, url: str, caller: Caller | None = None) -> int:
         """Bytes of the data. `Invalid`: there is none, or it cannot be read."""
         store = self.store_of(url)
-        driver = store.acting(caller)
         try:
-            size = store.run(lambda: driver.size(driver.parse(url)))
+            size = store.size(url, caller)
         except Invalid:
             raise
         except StoreError as ex:

@@ -22,7 +22,7 @@ import os
 import threading
 import uuid
 from collections.abc import Callable, Iterable, Iterator
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 
@@ -37,6 +37,8 @@ from glance_lite.store import (
 from glance_lite.store import Source as StoreSource
 from glance_lite.testing.faults import Broken, Source
 
+Driver = TypeVar('Driver', bound=StoreDriver)
+
 
 def pattern(size: int) -> bytes:
     """`size` bytes that differ from place to place, with zeros in the middle."""
@@ -45,6 +47,11 @@ def pattern(size: int) -> bytes:
     third = size // 3
     data[third : 2 * third] = bytes(third)
     return bytes(data)
+
+
+def make_driver(kind: type[Driver], name: str, **settings: Any) -> Driver:
+    """A driver that is not started, with these settings and the defaults of all others."""
+    return kind(name, {opt.dest: opt.default for opt in kind.opts} | settings)
 
 
 class Stranger(StoreDriver):

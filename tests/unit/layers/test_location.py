@@ -37,7 +37,7 @@ from glance_lite.errors import (
 )
 from glance_lite.layer import Layer, link
 from glance_lite.maintenance.sweeper import Sweeper
-from glance_lite.model import FAILED_UPLOAD, Wanted
+from glance_lite.model import FAILED_UPLOAD, Changes, LocationStep, NewLocation, Wanted
 from glance_lite.stream import Upload
 from glance_lite.testing.layers import make_upload
 from tests.unit.db.helpers import age, execute, rows, set_row
@@ -398,6 +398,18 @@ def test_a_store_that_is_away_hides_the_image_and_notes_the_rest(made, monkeypat
         made.now(image)
     (operation,) = rows(made.db, 'gl_operations', image_id=image.id)
     assert operation['kind'] == 'delete' and image.locations[0].url in operation['kept']
+
+
+def test_what_lies_where_nobody_registers_any_more_keeps_its_store(made, monkeypatch):
+    """After its pool was changed, other metadata for a location took its store away."""
+    image = made.active()
+    driver = made.parts.gateway.stores['fast'].driver
+    monkeypatch.setattr(driver, 'owns', lambda url: False)
+    new = NewLocation(image.locations[0].url, {'note': 'old'})
+    step = LocationStep('replace', '', (new,))
+    made.outer.update_image(admin(), image.id, Changes(locations=(step,)))
+    (now,) = made.now(image).locations
+    assert now.metadata == {'note': 'old', 'store': 'fast'}
 
 
 # --- one of several copies
