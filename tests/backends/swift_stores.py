@@ -6,6 +6,7 @@ from __future__ import annotations
 import uuid
 
 from glance_lite.store import Caller
+from glance_lite.testing.stores import make_driver
 from store_drivers.swift import SwiftStore
 from tests.backends import keystone, swift
 
@@ -13,7 +14,7 @@ from tests.backends import keystone, swift
 def make_store(server, **settings):
     """A driver with a container of its own, and segments as small as they can be."""
     user, key = next(iter(swift.TEMPAUTH.items()))
-    values = {opt.dest: opt.default for opt in SwiftStore.opts} | {
+    values = {
         'swift_store_auth_address': server.auth_url,
         'swift_store_auth_version': '1',
         'swift_store_user': user,
@@ -24,7 +25,7 @@ def make_store(server, **settings):
         'swift_store_large_object_chunk_size': 1,
         **settings,
     }
-    driver = SwiftStore('swift', values)
+    driver = make_driver(SwiftStore, 'swift', **values)
     driver.start()
     return driver
 

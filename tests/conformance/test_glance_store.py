@@ -11,7 +11,7 @@ from glance_lite.errors import PluginError
 from glance_lite.store import BadStoreConfiguration, BadStoreUri, Cap
 from glance_lite.store_config import driver_class
 from glance_lite.testing.faults import Source
-from glance_lite.testing.stores import ReadOnlyConformance, StoreConformance
+from glance_lite.testing.stores import ReadOnlyConformance, StoreConformance, make_driver
 from tests.backends import ceph, radosgw
 from tests.backends import web as servers
 from tests.conformance import green
@@ -23,9 +23,7 @@ MIB = 1024 * 1024
 
 def bridged(name, **settings):
     """A started store that runs a driver of glance_store."""
-    kind = driver_class(f'glance_store+{name}', 'test')
-    values = {opt.dest: opt.default for opt in kind.opts} | settings
-    driver = kind('old', values)
+    driver = make_driver(driver_class(f'glance_store+{name}', 'test'), 'old', **settings)
     driver.start()
     return driver
 
@@ -173,7 +171,6 @@ def test_a_driver_has_a_long_name_too(tmp_path):
 
 
 def test_urls_are_told_without_what_stands_before_an_at():
-    kind = driver_class('glance_store+s3', 'test')
-    driver = kind('old', {opt.dest: opt.default for opt in kind.opts})
+    driver = make_driver(driver_class('glance_store+s3', 'test'), 'old')
     assert driver.redact('s3://key:secret@host/bucket/a') == 's3://***@host/bucket/a'
     assert driver.redact('s3://host/bucket/a') == 's3://host/bucket/a'

@@ -12,12 +12,13 @@ import pytest
 
 from glance_lite.store import InUse, ObjectExists, ObjectNotFound
 from glance_lite.testing.faults import Source
-from glance_lite.testing.stores import StoreConformance, pattern
+from glance_lite.testing.stores import StoreConformance, make_driver, pattern
 from store_drivers import rbd as rbd_driver
 from store_drivers.memory import MemoryStore
 from store_drivers.rbd import RbdStore
 from tests.backends import ceph
 from tests.conformance import green
+from tests.conformance.zeros import Zeros
 from tests.sizes import full
 
 pytestmark = pytest.mark.peer
@@ -43,14 +44,14 @@ def client(cluster, pool, tmp_path_factory):
 
 
 def make_store(client, pool, **settings):
-    values = {opt.dest: opt.default for opt in RbdStore.opts} | {
+    values = {
         'rbd_store_ceph_conf': client.conf,
         'rbd_store_user': client.user,
         'rbd_store_pool': pool,
         'rados_connect_timeout': 30,
         **settings,
     }
-    driver = RbdStore('rbd', values)
+    driver = make_driver(RbdStore, 'rbd', **values)
     driver.start()
     return driver
 
@@ -86,20 +87,6 @@ def test_under_eventlet():
 
 
 # --- what is Ceph's own
-
-
-class Zeros:
-    """So many zeros, or other bytes, none of which are kept."""
-
-    def __init__(self, size, byte=b'\0'):
-        self.size = size
-        self.left = size
-        self.data = byte * MIB
-
-    def read(self, wanted):
-        piece = min(wanted, self.left, MIB)
-        self.left -= piece
-        return memoryview(self.data)[:piece]
 
 
 def read(driver, url):

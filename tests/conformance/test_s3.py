@@ -13,12 +13,13 @@ import pytest
 
 from glance_lite.store import ObjectExists, ObjectNotFound
 from glance_lite.testing.faults import Source
-from glance_lite.testing.stores import StoreConformance, pattern
+from glance_lite.testing.stores import StoreConformance, make_driver, pattern
 from store_drivers import s3
 from store_drivers.memory import MemoryStore
 from store_drivers.s3 import S3Store
 from tests.backends import radosgw
 from tests.conformance import green
+from tests.conformance.zeros import Zeros
 from tests.sizes import full
 
 pytestmark = pytest.mark.peer
@@ -39,7 +40,7 @@ def user(gateway):
 
 def make_store(gateway, user, **settings):
     """A driver with a bucket of its own, whose parts are as small as S3 lets them be."""
-    values = {opt.dest: opt.default for opt in S3Store.opts} | {
+    values = {
         's3_store_host': gateway.http,
         's3_store_access_key': user.access,
         's3_store_secret_key': user.secret,
@@ -48,7 +49,7 @@ def make_store(gateway, user, **settings):
         's3_store_large_object_chunk_size': 5,
         **settings,
     }
-    driver = S3Store('s3', values)
+    driver = make_driver(S3Store, 's3', **values)
     driver.start()
     return driver
 
@@ -105,21 +106,11 @@ def test_under_eventlet():
 
 def test_memory_stays_flat_where_the_size_is_not_known(gateway, user):
     size = full(100, 1024) * MIB
-
-    class Zeros:
-        given = 0
-
-        def read(self, wanted):
-            piece = min(wanted, size - self.given)
-            self.given += piece
-            return memoryview(zeros)[:piece]
-
-    zeros = bytes(MIB)
     driver = make_store(gateway, user)
     driver.check()
     tracemalloc.start()
     try:
-        url = driver.add(str(uuid.uuid4()), Zeros(), None)
+        url = driver.add(str(uuid.uuid4()), Zeros(size), None)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

@@ -8,7 +8,7 @@ import os
 import pytest
 
 from glance_lite.testing.faults import FaultyStore
-from glance_lite.testing.stores import StoreConformance
+from glance_lite.testing.stores import StoreConformance, make_driver
 from store_drivers.file import FileStore
 from store_drivers.memory import MemoryStore
 from tests.conformance import green
@@ -17,8 +17,7 @@ from tests.unit.layers.acl_store import AclStore
 
 
 def file_store(**settings):
-    values = {opt.dest: opt.default for opt in FileStore.opts} | settings
-    driver = FileStore('fast', values)
+    driver = make_driver(FileStore, 'fast', **settings)
     driver.start()
     return driver
 

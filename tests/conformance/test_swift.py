@@ -26,6 +26,7 @@ from store_drivers.swift_pieces import Piece
 from tests.backends import databases, keystone, swift
 from tests.backends.swift_stores import Tenants, keystone_settings, make_store
 from tests.conformance import green
+from tests.conformance.zeros import Zeros
 from tests.sizes import full
 
 pytestmark = pytest.mark.peer
@@ -107,20 +108,10 @@ def names(driver, container=None):
 
 def test_memory_stays_flat_where_the_size_is_not_known(tempauth):
     size = full(50, 1024) * MIB
-
-    class Zeros:
-        given = 0
-
-        def read(self, wanted):
-            piece = min(wanted, size - self.given)
-            self.given += piece
-            return memoryview(zeros)[:piece]
-
-    zeros = bytes(MIB)
     driver = make_store(tempauth, swift_store_large_object_chunk_size=20)
     tracemalloc.start()
     try:
-        url = driver.add('name', Zeros(), None)
+        url = driver.add('name', Zeros(size), None)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()

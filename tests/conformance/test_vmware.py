@@ -10,7 +10,7 @@ import pytest
 
 from glance_lite.store import BadStoreConfiguration, ObjectExists, StoreDenied, StoreFull
 from glance_lite.testing.faults import Source
-from glance_lite.testing.stores import StoreConformance, pattern
+from glance_lite.testing.stores import StoreConformance, make_driver, pattern
 from store_drivers.vmware import VMwareStore
 from tests.backends import vcsim
 from tests.conformance import green
@@ -37,7 +37,7 @@ def _clean(request):
 
 
 def make_store(server, **settings):
-    values = {opt.dest: opt.default for opt in VMwareStore.opts} | {
+    values = {
         'vmware_server_host': f'localhost:{server.port}',
         'vmware_server_username': vcsim.USER,
         'vmware_server_password': vcsim.PASSWORD,
@@ -46,7 +46,7 @@ def make_store(server, **settings):
         'vmware_datastores': [f'{vcsim.DATACENTER}:{vcsim.DATASTORES[0]}'],
         **settings,
     }
-    driver = VMwareStore('vsphere', values)
+    driver = make_driver(VMwareStore, 'vsphere', **values)
     driver.start()
     return driver
 

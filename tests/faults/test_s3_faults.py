@@ -5,8 +5,6 @@ from __future__ import annotations
 
 import os
 import signal
-import subprocess
-import sys
 import threading
 import time
 import uuid
@@ -27,6 +25,7 @@ from store_drivers import s3_bucket
 from tests.backends import radosgw
 from tests.backends.wire import Wire
 from tests.conformance.test_s3 import make_store
+from tests.faults.uploader import kill_uploading
 
 pytestmark = pytest.mark.peer
 
@@ -256,43 +255,12 @@ def test_keys_that_are_revoked_in_an_upload(gateway, victim):
     assert [found for found, _, _ in driver.list()] == [url]
 
 
-UPLOADER = """
-import sys
-from glance_lite.testing.stores import pattern
-from store_drivers.s3 import S3Store
-host, access, secret, bucket, name = sys.argv[1:]
-values = {opt.dest: opt.default for opt in S3Store.opts} | {
-    's3_store_host': host, 's3_store_access_key': access, 's3_store_secret_key': secret,
-    's3_store_bucket': bucket, 's3_store_large_object_chunk_size': 5}
-driver = S3Store('s3', values)
-driver.start()
-class Source:
-    given = 0
-    def read(self, size):
-        if self.given >= 9 * 1024 * 1024:
-            print('NOW', flush=True)
-            sys.stdin.read()
-        self.given += size
-        return bytes(size)
-driver.add(name, Source(), 20 * 1024 * 1024)
-"""
-
-
 def test_a_process_that_is_killed(gateway, user):
     """It leaves a claim and parts; both are found by the name, and by a list."""
     driver = make_store(gateway, user)
     name = str(uuid.uuid4())
     works(driver, name)
-    process = subprocess.Popen(
-        [sys.executable, '-c', UPLOADER, gateway.http, user.access, user.secret,
-         driver.settings['s3_store_bucket'], name],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    assert process.stdout.readline() == 'NOW\n'
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    process.stdin.close()
-    process.stdout.close()
+    kill_uploading(driver, name, 20 * MIB, 9 * MIB)
     assert len(list(driver._uploads())) == 1
     with pytest.raises(ObjectExists):
         driver.add(name, Source(b'data'), 4)

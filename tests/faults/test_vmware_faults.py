@@ -3,10 +3,6 @@
 
 from __future__ import annotations
 
-import os
-import signal
-import subprocess
-import sys
 import time
 import uuid
 
@@ -25,6 +21,7 @@ from store_drivers import vsphere
 from tests.backends import vcsim
 from tests.backends.wire import Wire
 from tests.conformance.test_vmware import make_store
+from tests.faults.uploader import kill_uploading
 
 pytestmark = pytest.mark.peer
 
@@ -191,43 +188,11 @@ def test_a_server_that_is_down_does_not_keep_the_service_down(quick, server, wir
     recovers(server, driver, str(uuid.uuid4()))
 
 
-UPLOADER = """
-import sys
-from store_drivers.vmware import VMwareStore
-host, user, password, ca, directory, datastore, name = sys.argv[1:]
-values = {opt.dest: opt.default for opt in VMwareStore.opts} | {
-    'vmware_server_host': host, 'vmware_server_username': user, 'vmware_server_password': password,
-    'vmware_ca_file': ca, 'vmware_store_image_dir': directory, 'vmware_datastores': [datastore]}
-driver = VMwareStore('vsphere', values)
-driver.start()
-class Source:
-    given = 0
-    def read(self, size):
-        if self.given >= 2 * 1024 * 1024:
-            print('NOW', flush=True)
-            sys.stdin.read()
-        self.given += size
-        return bytes(size)
-driver.add(name, Source(), 4 * 1024 * 1024)
-"""
-
-
 def test_a_process_that_is_killed(server):
     """It leaves a claim and a part; both are among what is removed by the name."""
     driver = make_store(server)
     name = str(uuid.uuid4())
-    settings = driver.settings
-    process = subprocess.Popen(
-        [sys.executable, '-c', UPLOADER, settings['vmware_server_host'], vcsim.USER,
-         vcsim.PASSWORD, server.ca, settings['vmware_store_image_dir'],
-         settings['vmware_datastores'][0], name],
-        stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True,
-    )  # fmt: skip
-    assert process.stdout.readline() == 'NOW\n'
-    os.kill(process.pid, signal.SIGKILL)
-    process.wait()
-    process.stdin.close()
-    process.stdout.close()
+    kill_uploading(driver, name, 4 * MIB, 2 * MIB)
     left = {found.rpartition('/')[2] or found.split('/')[-2] for found in server.files()}
     assert {f'{name}.part', f'{name}.claim'} <= left
     with pytest.raises(ObjectExists):

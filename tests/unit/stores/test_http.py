@@ -16,7 +16,7 @@ from glance_lite.store import (
     StoreError,
     StoreUnavailable,
 )
-from glance_lite.testing.stores import ReadOnlyConformance
+from glance_lite.testing.stores import ReadOnlyConformance, make_driver
 from store_drivers.http import HttpStore
 from tests.backends import web as servers
 from tests.conformance import green
@@ -32,8 +32,7 @@ def web(tmp_path_factory):
 
 
 def store(web, **settings):
-    values = {opt.dest: opt.default for opt in HttpStore.opts} | settings
-    driver = HttpStore('web', values)
+    driver = make_driver(HttpStore, 'web', **settings)
     networks = (ipaddress.ip_network('127.0.0.0/8'),)
     rules = Rules(allowed_ports=frozenset(web.ports), allowed_networks=networks)
     driver.guard = Guard(rules, Limits(5, 20))

@@ -8,6 +8,7 @@ import sys
 import pytest
 
 from glance_lite.store import BadStoreConfiguration, BadStoreUri
+from glance_lite.testing.stores import make_driver
 from store_drivers.rbd import BLOCK, RbdStore
 from store_drivers.rbd_names import Key
 
@@ -16,8 +17,7 @@ OTHER = '00000000-2fcd-4613-9e4f-1a9868036feb'
 
 
 def make(**settings):
-    values = {opt.dest: opt.default for opt in RbdStore.opts} | settings
-    driver = RbdStore('deep', values)
+    driver = make_driver(RbdStore, 'deep', **settings)
     driver._cluster.fsid = FSID
     return driver
 

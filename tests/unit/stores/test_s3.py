@@ -10,7 +10,7 @@ import pytest
 
 from glance_lite.store import BadStoreConfiguration, BadStoreUri, StoreError, StoreUnavailable
 from glance_lite.testing.faults import Source
-from glance_lite.testing.stores import pattern
+from glance_lite.testing.stores import make_driver, pattern
 from store_drivers.s3 import Object, S3Store
 from store_drivers.s3_parts import MIB, MOST_PARTS, Part, Parts
 
@@ -18,14 +18,14 @@ SECRET = 'abc/def+ghi=='
 
 
 def store(**settings):
-    values = {opt.dest: opt.default for opt in S3Store.opts} | {
+    values = {
         's3_store_host': 'http://images.example:8080',
         's3_store_access_key': 'ACCESS',
         's3_store_secret_key': SECRET,
         's3_store_bucket': 'images',
         **settings,
     }
-    return S3Store('deep', values)
+    return make_driver(S3Store, 'deep', **values)
 
 
 # --- urls

@@ -10,7 +10,7 @@ import pytest
 
 from glance_lite.store import BadStoreConfiguration, BadStoreUri, StoreError
 from glance_lite.testing.faults import Source
-from glance_lite.testing.stores import pattern
+from glance_lite.testing.stores import make_driver, pattern
 from store_drivers import swift_pieces
 from store_drivers.swift import SwiftStore
 from store_drivers.swift_locations import Storage
@@ -45,14 +45,14 @@ user_domain_id = u1
 
 
 def store(**settings):
-    values = {opt.dest: opt.default for opt in SwiftStore.opts} | {
+    values = {
         'swift_store_auth_address': f'https://{AUTH}',
         'swift_store_user': 'service:glance',
         'swift_store_key': KEY,
         'swift_store_container': 'images',
         **settings,
     }
-    return SwiftStore('deep', values)
+    return make_driver(SwiftStore, 'deep', **values)
 
 
 @pytest.fixture

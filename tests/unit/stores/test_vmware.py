@@ -9,6 +9,7 @@ import pytest
 
 from glance_lite.store import BadStoreConfiguration, BadStoreUri, StoreError, StoreUnavailable
 from glance_lite.testing.faults import Source
+from glance_lite.testing.stores import make_driver
 from store_drivers.vmware import File, VMwareStore
 from store_drivers.vmware_datastores import Datastore
 
@@ -16,14 +17,14 @@ TWO = ['dc/one:fast:10', 'dc/one:slow']
 
 
 def store(**settings):
-    values = {opt.dest: opt.default for opt in VMwareStore.opts} | {
+    values = {
         'vmware_server_host': 'vc.example',
         'vmware_server_username': 'user',
         'vmware_server_password': 'secret',
         'vmware_datastores': TWO,
         **settings,
     }
-    return VMwareStore('vsphere', values)
+    return make_driver(VMwareStore, 'vsphere', **values)
 
 
 # --- urls
