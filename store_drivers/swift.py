@@ -6,8 +6,9 @@ the beginning of their names (a dynamic large object). Each attempt has a beginn
 that nobody reads, or removes, the segments of another one.
 
 Of two who write the same object Swift keeps the later one and tells both of success. So a name is
-*claimed*: each puts an object of its own beside it, and whoever then finds another's there gives
-up. A killed process leaves a claim and segments, and `delete` by that name removes both.
+*claimed*: each puts an object of its own beside it, whoever then finds an earlier one there gives
+up, and the first one begins when the others are withdrawn. A killed process leaves a claim and
+segments, and `delete` by that name removes both.
 """
 
 from __future__ import annotations

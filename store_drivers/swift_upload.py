@@ -26,10 +26,8 @@ from store_drivers.swift_pieces import Buffered, Piece, Pieces
 
 LOG = logging.getLogger(__name__)
 
-#: How often a name is claimed, before whoever else claims it at the same time is taken to have it.
-CLAIMS = 8
-#: Seconds that a claim has stood when it is no race any more, but an upload.
-UPLOADING = 5.0
+#: Seconds that whoever has the first claim waits for those who came later to withdraw theirs.
+WAITING = 20.0
 #: Header of objects that says which upload wrote it.
 UPLOAD = 'X-Object-Meta-Glance-Lite-Upload'
 
@@ -105,24 +103,39 @@ class Attempt:
     # --- the name
 
     def _take(self) -> None:
-        """Claim a name that nobody has. `ObjectExists`."""
-        for number in range(CLAIMS):
-            self._put_claim()
-            found = {
-                entry['name']: seconds(entry['last_modified'])
-                for entry in self.account.entries(
-                    self.container, prefix=self.name, end_marker=f'{self.name}-'
-                )
-            }
-            now = found.pop(self.claim, max(found.values(), default=0.0))
-            if not found:
+        """Claim a name that nobody has. `ObjectExists`.
+
+        Of several claims the first one stands, but its upload does not begin before the others are
+        withdrawn: clocks differ, and a later one may have been alone when its upload looked.
+        """
+        self._put_claim()
+        until = time.monotonic() + WAITING
+        while True:
+            found = self._listed()
+            if found.keys() <= {self.claim}:
                 return
-            self._remove(self.claim)
-            self.claim = ''
-            if self.name in found or now - min(found.values()) > UPLOADING:
-                break
-            time.sleep(random.uniform(0, 0.05 * 2**number))
-        raise ObjectExists(f'Store {self.store} holds {self.name} already')
+            if time.monotonic() > until or self._is_taken(found):
+                raise ObjectExists(f'Store {self.store} holds {self.name} already')
+            time.sleep(random.uniform(0.05, 0.2))
+
+    def _is_taken(self, found: Mapping[str, float]) -> bool:
+        """Whether the object is there, or a claim that was made before ours."""
+        first = min(found, key=lambda name: (found[name], name))
+        if self.name in found:
+            first = self.name
+        elif first == self.claim or self.claim not in found:
+            return False
+        # Listings are late at times: it may be gone.
+        return self.account.head(self.container, first) is not None
+
+    def _listed(self) -> dict[str, float]:
+        """The object and all claims of its name, with the times (seconds) when they were made."""
+        return {
+            entry['name']: seconds(entry['last_modified'])
+            for entry in self.account.entries(
+                self.container, prefix=self.name, end_marker=f'{self.name}-'
+            )
+        }
 
     def _put_claim(self) -> None:
         self.claim = f'{self.name}+{uuid.uuid4().hex}'

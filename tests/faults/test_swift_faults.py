@@ -21,7 +21,7 @@ from glance_lite.store import (
 )
 from glance_lite.testing.faults import Broken, Source
 from glance_lite.testing.stores import pattern
-from store_drivers import swift_account, swift_upload
+from store_drivers import swift_account
 from tests.backends import keystone, swift
 from tests.backends.swift_stores import keystone_settings, make_store
 from tests.backends.wire import Wire
@@ -314,14 +314,13 @@ def test_credentials_that_are_revoked_in_an_upload(name):
     assert list(driver.list()) == []
 
 
-def test_a_process_that_is_killed(server, name, monkeypatch):
+def test_a_process_that_is_killed(server, name):
     """It leaves a claim and segments; both are found by the name, and by a list."""
     driver = make_store(server)
     works(driver, name)
     kill_uploading(driver, name, 5_000_000, 2_500_000)
     assert len(left(driver)) >= 3
     assert [url for url, _, _ in driver.list()] == list(driver.locate(name))
-    monkeypatch.setattr(swift_upload, 'UPLOADING', 0.0)
     with fails(ObjectExists, driver):
         driver.add(name, Source(b'data'), 4)
     sweep(driver, name)
