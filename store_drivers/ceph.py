@@ -9,10 +9,12 @@ makes us drop the connection: whoever uses it goes on, and the next one gets a n
 from __future__ import annotations
 
 import _queue
+import contextlib
 import errno
 import json
 import os
 import time
+from collections.abc import Iterator
 from typing import Any, NoReturn
 
 from glance_lite.store import (
@@ -37,6 +39,11 @@ _TIMEOUTS = {
     'rados_mon_op_timeout': '0',
     'rados_osd_op_timeout': '0',
 }
+#: What is so whatever ``ceph.conf`` says.
+_SETTINGS = {
+    # The cache is for disks: what comes and goes in one stream is only copied once more.
+    'rbd_cache': 'false',
+}
 #: After these a connection is good for nothing, or may be.
 _STALE = (errno.EACCES, errno.EPERM, errno.ESHUTDOWN, errno.ENOTCONN, errno.ETIMEDOUT)
 #: The user may not do this.
@@ -52,7 +59,7 @@ class Failed(Exception):
         self.errno = number
 
 
-class _Mutex:
+class Mutex:
     """A lock between native threads; where `threading` is patched, its locks are for green ones."""
 
     def __init__(self) -> None:
@@ -64,6 +71,18 @@ class _Mutex:
 
     def __exit__(self, *error: object) -> None:
         self._token.put(None)
+
+    @contextlib.contextmanager
+    def within(self, seconds: float) -> Iterator[None]:
+        """`Failed`, when it has not been had within a time."""
+        try:
+            self._token.get(timeout=seconds)
+        except _queue.Empty:
+            raise Failed(errno.ETIMEDOUT) from None
+        try:
+            yield
+        finally:
+            self._token.put(None)
 
 
 class Link:
@@ -86,13 +105,22 @@ class Link:
 class Cluster:
     """The cluster of one store, as one user."""
 
-    def __init__(self, store: str, conf: str, user: str | None, seconds: int) -> None:
-        """`seconds`: ``rados_connect_timeout``; not positive: what ``ceph.conf`` says."""
+    def __init__(
+        self, store: str, conf: str, user: str | None, seconds: int, threads: int = 1
+    ) -> None:
+        """`seconds`: ``rados_connect_timeout``; not positive: what ``ceph.conf`` says. `threads`
+        of librados that serve answers.
+
+        With more threads than one a device that is only read must not be opened: librbd 16 looks at
+        it once more after it has said that it is open, and where it is closed at once, by another
+        thread, the process aborts. One that may be written is closed by the same thread anyway.
+        """
         self._store = store
+        self._threads = threads
         self._conf = conf
         self._user = user
         self._seconds = seconds
-        self._mutex = _Mutex()
+        self._mutex = Mutex()
         self._link: Link | None = None
         self._parked: list[tuple[Link, Any, Any]] = []
         self._attempts = 0
@@ -161,9 +189,10 @@ class Cluster:
         if self._conf and not os.access(self._conf, os.R_OK):
             self.wrong('rbd_store_ceph_conf', f'{self._conf} cannot be read')
         try:
-            # The cache is for disks: what comes and goes in one stream is only copied once more.
             handle = rados.Rados(
-                conffile=self._conf, rados_id=self._user, conf={'rbd_cache': 'false'}
+                conffile=self._conf,
+                rados_id=self._user,
+                conf={**_SETTINGS, 'librados_thread_count': str(self._threads)},
             )
         except rados.Error as ex:
             self.wrong('rbd_store_ceph_conf', f'{self._conf or "ceph.conf"} is of no use ({ex})')
@@ -216,10 +245,7 @@ class Cluster:
 
     def room(self, link: Link, pool: str) -> tuple[int, int] | None:
         """(bytes that a pool could hold in all, bytes that it still takes); None: nobody knows."""
-        command = {'prefix': 'df', 'detail': 'detail', 'format': 'json'}
-        code, out, _ = link.handle.mon_command(json.dumps(command), b'')
-        if -code == errno.ETIMEDOUT:
-            raise Failed(errno.ETIMEDOUT)
+        code, out = self._ask_monitors(link, prefix='df', detail='detail', format='json')
         # Without a manager there are no figures, and somebody may not be let ask.
         for one in json.loads(out)['pools'] if code == 0 else ():
             if one['name'] == pool:
@@ -229,3 +255,15 @@ class Cluster:
                     free = max(0, min(free, quota - used))
                 return used + free, free
         return None
+
+    def reach_monitors(self, link: Link) -> None:
+        """`Failed`, when none answers."""
+        self._ask_monitors(link, prefix='version')
+
+    @staticmethod
+    def _ask_monitors(link: Link, **command: str) -> tuple[int, bytes]:
+        """(error or 0, answer). `Failed`, when none answers."""
+        code, out, _ = link.handle.mon_command(json.dumps(command), b'')
+        if -code == errno.ETIMEDOUT:
+            raise Failed(errno.ETIMEDOUT)
+        return int(code), bytes(out)

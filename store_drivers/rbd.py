@@ -31,7 +31,7 @@ from glance_lite.store import (
     StoreError,
 )
 from store_drivers import rbd_names
-from store_drivers.ceph import DENIED, Cluster, Link
+from store_drivers.ceph import DENIED, Cluster, Link, Mutex
 from store_drivers.rbd_device import Device, Reading, read_piece
 from store_drivers.rbd_names import SNAPSHOT, Key
 
@@ -99,12 +99,13 @@ class RbdStore(StoreDriver):
         self._order = self._object_size.bit_length() - 1
         self._piece = min(PIECE, 1 << self._order)
         self.chunk_size = self._piece
-        self._cluster = Cluster(
-            name,
-            settings['rbd_store_ceph_conf'],
-            settings['rbd_store_user'],
-            settings['rados_connect_timeout'],
-        )
+        names = ('rbd_store_ceph_conf', 'rbd_store_user', 'rados_connect_timeout')
+        connection = (name, *(settings[name] for name in names))
+        self._cluster = Cluster(*connection)
+        #: For what makes librbd wait, in a thread that serves answers, for an answer, which the
+        #: other thread serves: by one at a time.
+        self._unprotecting = Cluster(*connection, threads=2)
+        self._turn = Mutex()
 
     # --- start
 
@@ -114,6 +115,7 @@ class RbdStore(StoreDriver):
         if not rbd_names.is_name(self._pool):
             self._cluster.wrong('rbd_store_pool', f'{self._pool!r} is not a name of a pool')
         self._cluster.load(self.needs)
+        self._unprotecting.load(self.needs)
         import rbd
 
         self._rbd = rbd
@@ -167,20 +169,23 @@ class RbdStore(StoreDriver):
     # --- asking
 
     @contextlib.contextmanager
-    def _asking(self, key: Key | None = None) -> Iterator[tuple[Link, Any]]:
+    def _asking(
+        self, key: Key | None = None, cluster: Cluster | None = None
+    ) -> Iterator[tuple[Link, Any]]:
         """The connection and the pool of a device, or ours. What the libraries raise, in our words.
 
         `BadStoreUri`: there is no such pool (any more), which says nothing of the others.
         """
-        link = self._cluster.link()
+        cluster = cluster or self._cluster
+        link = cluster.link()
         name = key.pool if key else self._pool
         try:
             with self._open_pool(link, name) as pool:
                 # In a full pool writes would not be refused but wait, and so would removals.
                 pool.set_osdmap_full_try()
                 yield link, pool
-        except self._cluster.errors as ex:
-            raise self._cluster.told(ex, link) from ex
+        except cluster.errors as ex:
+            raise cluster.told(ex, link) from ex
 
     def _open_pool(self, link: Link, name: str) -> Any:
         try:
@@ -356,7 +361,7 @@ class RbdStore(StoreDriver):
         snapshot that others made."""
         snapshot = key.snapshot or SNAPSHOT
         try:
-            self._free(link, pool, key.image, snapshot)
+            self._free(link, pool, key, snapshot)
         except self._rbd.ImageNotFound:
             self._empty_trash(pool, key.image)
             return
@@ -377,22 +382,30 @@ class RbdStore(StoreDriver):
     def _in_use(self) -> InUse:
         return InUse(f'The data is in use in store {self.name}')
 
-    def _free(self, link: Link, pool: Any, name: str, snapshot: str) -> None:
+    def _free(self, link: Link, pool: Any, key: Key, snapshot: str) -> None:
         """Take the snapshot off a device that nobody uses. `InUse`."""
         rbd = self._rbd
-        with self._open(link, pool, name, read_only=True) as device:
+        with self._open(link, pool, key.image, read_only=True) as device:
             # We do not watch what we only read: it is others that write, or have crashed shortly.
             if any(device.image.watchers_list()):
                 raise self._in_use()
             if snapshot not in [found['name'] for found in device.image.list_snaps()]:
                 return
-        with self._open(link, pool, name) as device:
+        with (
+            self._turn.within(5 * link.patience),
+            self._asking(key, self._unprotecting) as (link, pool),
+        ):
+            # What follows would wait for them for ever.
+            self._unprotecting.reach_monitors(link)
             try:
-                with contextlib.suppress(rbd.InvalidArgument):  # it is not protected
-                    device.image.unprotect_snap(snapshot)
-                device.image.remove_snap(snapshot)
+                with self._open(link, pool, key.image) as device:
+                    with contextlib.suppress(rbd.InvalidArgument):  # it is not protected
+                        device.image.unprotect_snap(snapshot)
+                    device.image.remove_snap(snapshot)
             except rbd.ImageBusy as ex:
                 raise self._in_use() from ex
+            except rbd.ImageNotFound:
+                pass  # as of now
 
     def _empty_trash(self, pool: Any, name: str) -> None:
         """Remove from the trash what had this name. `StillNeeded`, `ObjectNotFound`."""

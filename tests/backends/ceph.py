@@ -160,8 +160,12 @@ class Cluster:
         """A connection of the administrator: a ``rados.Rados``."""
         import rados
 
-        patient = {'client_mount_timeout': '60', 'rados_mon_op_timeout': '60'}
-        with rados.Rados(conffile=str(self.conf), rados_id='admin', conf=patient) as connection:
+        settings = {
+            'client_mount_timeout': '60',
+            'rados_mon_op_timeout': '60',
+            'librados_thread_count': '1',  # see store_drivers/ceph.py
+        }
+        with rados.Rados(conffile=str(self.conf), rados_id='admin', conf=settings) as connection:
             yield connection
 
     def command(self, prefix: str, **arguments: Any) -> str:
