@@ -175,6 +175,10 @@ def test_a_reload_that_is_refused(manager, server):
 
 def test_nobody_inherits_it(manager, server):
     """Neither workers, nor the check before a reload, nor the workers after it."""
+    manager.forget()
+    server.process.send_signal(signal.SIGHUP)
+    manager.until('RELOADING')
+    manager.until('READY')
     notes = list(server.settings.directory.glob('environment-*'))
     assert len(notes) >= 5  # two workers, a check, two workers
     assert not [name for name in notes if name.name == f'environment-{server.pid}']
