@@ -116,6 +116,8 @@ def test_an_interrupted_run_leaves_nothing(peers, scratch, tmp_path, number, cod
             stdout=output,
             stderr=subprocess.PIPE,
             text=True,
+            # A shell has background jobs ignore it, and tests that are one would hand that on.
+            preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
         )
         told = ''
         for line in process.stderr:
