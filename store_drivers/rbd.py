@@ -88,7 +88,7 @@ class RbdStore(StoreDriver):
     schemes = ('rbd',)
     caps = Cap.WRITE | Cap.LIST | Cap.COPY
     opts = OPTIONS
-    needs = 'apt-get install python3-rbd python3-rados, or the like of your distribution'
+    needs = 'apt-get install python3-rbd python3-rados, in a venv with --system-site-packages'
     io = 'native'
 
     def __init__(self, name: str, settings: Mapping[str, Any]) -> None:
