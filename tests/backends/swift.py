@@ -112,6 +112,8 @@ use = egg:swift#slo
 min_segment_size = 1
 [filter:dlo]
 use = egg:swift#dlo
+# By default one segment a second after the tenth, and those of the tests are small.
+rate_limit_after_segment = 100000
 [filter:tempauth]
 use = egg:swift#tempauth
 token_life = {token_life}
