@@ -59,6 +59,14 @@ class Failed(Exception):
         self.errno = number
 
 
+def wait(queue: Any, seconds: float | None) -> Any:
+    """What is put into a queue, within some time if one is given. `Failed`."""
+    try:
+        return queue.get(timeout=seconds)
+    except _queue.Empty:
+        raise Failed(errno.ETIMEDOUT) from None
+
+
 class Mutex:
     """A lock between native threads; where `threading` is patched, its locks are for green ones."""
 
@@ -66,19 +74,10 @@ class Mutex:
         self._token: Any = _queue.SimpleQueue()
         self._token.put(None)
 
-    def __enter__(self) -> None:
-        self._token.get()
-
-    def __exit__(self, *error: object) -> None:
-        self._token.put(None)
-
     @contextlib.contextmanager
-    def within(self, seconds: float) -> Iterator[None]:
-        """`Failed`, when it has not been had within a time."""
-        try:
-            self._token.get(timeout=seconds)
-        except _queue.Empty:
-            raise Failed(errno.ETIMEDOUT) from None
+    def held(self, seconds: float | None = None) -> Iterator[None]:
+        """`Failed`, when it has not been had within a time, if there is one."""
+        wait(self._token, seconds)
         try:
             yield
         finally:
@@ -151,7 +150,7 @@ class Cluster:
         if link is not None and link.usable:
             return link
         before = self._attempts
-        with self._mutex:
+        with self._mutex.held():
             if self._link is not None and self._link.usable:
                 return self._link
             if self._attempts != before and self._failure:
@@ -177,7 +176,7 @@ class Cluster:
         """Keep something that librados may still use until something is put into the queue `told`;
         what it keeps may go then, but not in a thread of librados, which would wait for itself."""
         link.retired = True
-        with self._mutex:
+        with self._mutex.held():
             self._parked.append((link, told, kept))
 
     def connect(self) -> None:

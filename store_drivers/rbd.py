@@ -392,7 +392,7 @@ class RbdStore(StoreDriver):
             if snapshot not in [found['name'] for found in device.image.list_snaps()]:
                 return
         with (
-            self._turn.within(5 * link.patience),
+            self._turn.held(5 * link.patience),
             self._asking(key, self._unprotecting) as (link, pool),
         ):
             # What follows would wait for them for ever.

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from glance_lite.store import Source
-from store_drivers.ceph import Cluster, Failed, Link
+from store_drivers.ceph import Cluster, Failed, Link, wait
 
 #: Calls of a device that are on their way at a time, at first; and reads, at most: who takes what
 #: comes slower than it comes has no use for more.
@@ -82,7 +82,7 @@ class Device:
         """Wait for the first call, and give what was told. `Failed`."""
         completion, told, _ = self._waiting[0]
         # Twice: what is known of the objects of a device may have to be written down before.
-        found = _wait(told, 2 * self._link.patience)
+        found = wait(told, 2 * self._link.patience)
         self._waiting.popleft()
         code = int(completion.get_return_value())
         if code < 0:
@@ -102,7 +102,7 @@ class Device:
         told = _queue.SimpleQueue()
         image.aio_close(told.put)
         try:
-            _wait(told, 3 * self._link.patience if patient else 0.5)
+            wait(told, 3 * self._link.patience if patient else 0.5)
         except Failed:
             self._cluster.park(self._link, told, (image, self._waiting))
             raise
@@ -149,14 +149,6 @@ class Reading(Iterator[bytes]):
 
     def __del__(self) -> None:
         self.close()
-
-
-def _wait(told: Any, seconds: float) -> Any:
-    """What is put into a queue within some time. `Failed`."""
-    try:
-        return told.get(timeout=seconds)
-    except _queue.Empty:
-        raise Failed(errno.ETIMEDOUT) from None
 
 
 def read_piece(source: Source, size: int) -> bytes:

@@ -120,11 +120,11 @@ class Attempt:
 
     def _is_taken(self, found: Mapping[str, float]) -> bool:
         """Whether the object is there, or a claim that was made before ours."""
-        first = min(found, key=lambda name: (found[name], name))
-        if self.name in found:
-            first = self.name
-        elif first == self.claim or self.claim not in found:
-            return False
+        first = self.name
+        if first not in found:
+            first = min(found, key=lambda name: (found[name], name))
+            if first == self.claim or self.claim not in found:
+                return False
         # Listings are late at times: it may be gone.
         return self.account.head(self.container, first) is not None
 

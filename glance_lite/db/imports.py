@@ -27,6 +27,7 @@ from glance_lite.errors import Conflict, Gone, Invalid
 from glance_lite.guarded import redact
 from glance_lite.model import (
     FAILED_UPLOAD,
+    WITH_DATA,
     Changes,
     Digests,
     Image,
@@ -186,7 +187,7 @@ def take(connection: Connection, process: Process) -> Operation | None:
         if taken is None:
             continue
         loaded = rows.load(connection, row.image_id, None)
-        if loaded is None or loaded[0].status not in ('importing', 'active', 'deactivated'):
+        if loaded is None or loaded[0].status not in ('importing', *WITH_DATA):
             # A Glance beside us has deleted it.
             _end_task(connection, row.kept, 'failure', GONE)
             _announce(connection, row.kept, None, FAILED)

@@ -425,9 +425,7 @@ class Locations(Layer):
         return True
 
     def find_orphans(self, ctx: RequestContext, store: str, min_age: float) -> Iterator[Orphan]:
-        chosen = self._gateway.stores.get(store)
-        if chosen is None:
-            raise NotFound(f'There is no store {store}')
+        chosen = self._gateway.configured(store)
         # A driver that has not started makes sense of no url, and all would seem unwanted.
         chosen.run(chosen.driver.check)
         wanted = orphans.wanted_keys(

@@ -333,11 +333,11 @@ def test_a_client_that_was_shut_out_comes_back(own, driver):
 
 READER = """
 import sys
+from glance_lite.testing.stores import make_driver
 from store_drivers.rbd import RbdStore
 conf, user, pool, url = sys.argv[1:]
-values = {opt.dest: opt.default for opt in RbdStore.opts} | {
-    'rbd_store_ceph_conf': conf, 'rbd_store_user': user, 'rbd_store_pool': pool}
-driver = RbdStore('rbd', values)
+driver = make_driver(
+    RbdStore, 'rbd', rbd_store_ceph_conf=conf, rbd_store_user=user, rbd_store_pool=pool)
 driver.start()
 for _ in range(100):
     assert driver.size(driver.parse(url)) == 4
@@ -372,12 +372,12 @@ def test_many_are_deleted_at_once(driver):
 
 UPLOADER = """
 import sys
+from glance_lite.testing.stores import make_driver
 from store_drivers.rbd import RbdStore
 conf, user, pool, name = sys.argv[1:]
-values = {opt.dest: opt.default for opt in RbdStore.opts} | {
-    'rbd_store_ceph_conf': conf, 'rbd_store_user': user, 'rbd_store_pool': pool,
-    'rbd_store_chunk_size': 1, 'rados_connect_timeout': 5}
-driver = RbdStore('rbd', values)
+driver = make_driver(
+    RbdStore, 'rbd', rbd_store_ceph_conf=conf, rbd_store_user=user, rbd_store_pool=pool,
+    rbd_store_chunk_size=1, rados_connect_timeout=5)
 driver.start()
 class Source:
     given = 0
