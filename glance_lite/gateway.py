@@ -346,7 +346,7 @@ class Gateway:
         driver = store.acting(caller)
         # In a directory that is not mounted nothing is found, either.
         store.run(driver.check)
-        urls = driver.locate(name)
+        urls = store.run(lambda: driver.locate(name))
         if not urls:
             LOG.warning('Store %s cannot say what lies under the name %s', store.id, name)
         for url in urls:

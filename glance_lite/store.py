@@ -221,8 +221,8 @@ class StoreDriver(abc.ABC):
     def locate(self, name: str) -> tuple[str, ...]:
         """The urls under which `add` may have put this name, whether or not there is anything.
 
-        Asks nobody. Without this verb, bytes that were stored just when a process was killed stay
-        in the store, where nobody refers to them.
+        Should ask nobody. Without this verb, bytes that were stored just when a process was killed
+        stay in the store, where nobody refers to them.
         """
         return ()
 

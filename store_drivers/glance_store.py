@@ -11,8 +11,11 @@ from __future__ import annotations
 
 import contextlib
 import importlib.metadata
+import io
 import logging
 import os
+import threading
+import uuid
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
 from urllib.parse import urlsplit
@@ -110,8 +113,11 @@ class GlanceStore(StoreDriver):
         self._driver: Any = None
         #: names that are being written just now
         self._writing: dict[str, object] = {}
-        #: what stands before and after the name in a url that `add` has given
+        #: what stands before and after the name in the driver's urls; None: not known yet, or never
         self._around: tuple[str, str] | None = None
+        #: the driver has shown its urls
+        self._shown = False
+        self._showing = threading.Lock()
         self._context = RequestContext(is_admin=True, overwrite=False)
         self._context.service_catalog = None
 
@@ -214,12 +220,38 @@ class GlanceStore(StoreDriver):
         return f'{scheme}{sign}{"***" if host else ""}{at}{behind}'
 
     def locate(self, name: str) -> tuple[str, ...]:
-        if Cap.WRITE not in self.caps:
+        """The contract's, but for the first call, which stores a byte and removes it.
+
+        A driver tells a url only of what it has stored; the library's ``url_prefix`` is not set by
+        all, and is the whole of what stands around a name for some only. `StoreError`.
+        """
+        if Cap.WRITE not in self.caps or self._driver is None:
             return ()
-        if self._around is not None:
-            return (name.join(self._around),)
-        prefix = self._driver.url_prefix if self._driver is not None else None
-        return (f'{prefix.rstrip("/")}/{name}',) if prefix else ()
+        with self._showing:
+            if not self._shown:
+                self._around = self._try_out()
+                self._shown = True
+        return (name.join(self._around),) if self._around is not None else ()
+
+    def _try_out(self) -> tuple[str, str] | None:
+        """What stands around the name of something that is stored. `StoreError`."""
+        name = str(uuid.uuid4())
+        inside = self._inside()
+        with self._mapped():
+            url: str = inside.add(name, io.BytesIO(b'-'), 1, UNUSED, context=self._context)[0]
+        try:
+            self.delete(self.parse(url))
+        except StoreError as ex:
+            LOG.warning('Store %s: a trial, %s, cannot be removed: %s', self.name, name, ex)
+        before, found, behind = url.partition(name)
+        if not found or name in behind:
+            LOG.warning(
+                'Store %s: the urls of its driver have names of their own in them; what it leaves '
+                'of an upload that failed cannot be found',
+                self.name,
+            )
+            return None
+        return before, behind
 
     # --- in
 
@@ -251,9 +283,6 @@ class GlanceStore(StoreDriver):
             if reader.error is not None:
                 raise reader.error from None
             raise
-        if self._around is None and url.count(name) == 1:
-            before, _, behind = url.partition(name)
-            self._around = (before, behind)
         return url
 
     def _holds(self, url: str) -> bool:

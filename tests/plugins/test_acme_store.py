@@ -44,13 +44,23 @@ def installed(environment: Environment, tmp_path_factory) -> dict[str, pathlib.P
     return found
 
 
-@pytest.fixture(scope='module')
-def server(installed, environment, tmp_path_factory):
-    made = processes.settings(tmp_path_factory.mktemp('service'), stores=STORES, sync=False)
+def served(installed, environment, directory):
+    made = processes.settings(directory, stores=STORES, sync=False)
     done = environment.run(environment.command('manage'), '--config-file', made.file, 'db', 'sync')
     assert done.returncode == 0, done.stderr
     with processes.api(made, (environment.command('api'),), **environment.variables()) as server:
         yield server
+
+
+@pytest.fixture(scope='module')
+def server(installed, environment, tmp_path_factory):
+    yield from served(installed, environment, tmp_path_factory.mktemp('service'))
+
+
+@pytest.fixture
+def new_server(installed, environment, tmp_path):
+    """One that has stored nothing yet."""
+    yield from served(installed, environment, tmp_path)
 
 
 def put(server, image_id, store, data=DATA, status=204):
@@ -85,25 +95,32 @@ def test_images_are_kept_there(server, store):
 
 
 @pytest.mark.parametrize('store', ['attic', 'old'])
-def test_nothing_stays_of_what_is_refused(server, store):
-    """The driver that was written for glance_store does not clean up, and does not look first."""
-    alpha = Caller(server.url, 'alpha')
-    image_id = alpha.create(disk_format='qcow2')
-    put(server, image_id, store, status=415)
-    assert alpha.show(image_id)['status'] == 'queued'
-    assert server.files() == []
+def test_nothing_stays_of_what_is_refused(new_server, store):
+    """The driver that was written for glance_store does not clean up, and does not look first.
+
+    Nor does it say what its urls look like before it has stored something: every worker has to
+    know all the same.
+    """
+    alpha = Caller(new_server.url, 'alpha')
+    for _ in range(4):
+        image_id = alpha.create(disk_format='qcow2')
+        put(new_server, image_id, store, status=415)
+        assert alpha.show(image_id)['status'] == 'queued'
+    assert new_server.files() == []
 
 
-def test_the_vault_writes_over_nothing(server):
-    alpha = Caller(server.url, 'alpha')
-    image_id = alpha.create()
-    left = server.settings.directory / 'cheap' / image_id
-    left.write_bytes(b'of somebody')
-    put(server, image_id, 'old')
-    alpha.check(image_id, DATA)
-    assert left.read_bytes() == b'of somebody'
-    left.unlink()
-    alpha('DELETE', f'/images/{image_id}', 204)
+def test_the_vault_writes_over_nothing(new_server):
+    alpha = Caller(new_server.url, 'alpha')
+    for _ in range(4):
+        image_id = alpha.create()
+        left = new_server.settings.directory / 'cheap' / image_id
+        left.write_bytes(b'of somebody')
+        put(new_server, image_id, 'old')
+        alpha.check(image_id, DATA)
+        assert left.read_bytes() == b'of somebody'
+        left.unlink()
+        alpha('DELETE', f'/images/{image_id}', 204)
+    assert new_server.files() == []
 
 
 def test_they_are_checked(server, installed, environment):
