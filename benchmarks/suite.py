@@ -262,6 +262,8 @@ class Suite:
             name = f'images_{count}{"_scale" if scale else ""}{"_stores" if stores else ""}'
             url = fill.copy_of(self._template, name)
             stack.callback(databases.drop, url)
+            # The images of the next world have the same ids.
+            stack.callback(empty, self._directory / 'images')
             size = self._options.size * MIB
             behind = None
             if stores:
@@ -419,6 +421,12 @@ def upload_sample(
     if errors:
         raise RuntimeError(f'{side.name} does not take a sample: {errors[0]}')
     return image_id
+
+
+def empty(directory: pathlib.Path) -> None:
+    """Remove the files in a directory."""
+    for path in directory.iterdir():
+        path.unlink()
 
 
 def remove(side: servers.Side, image_id: str) -> None:
