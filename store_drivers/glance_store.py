@@ -14,7 +14,6 @@ import importlib.metadata
 import io
 import logging
 import os
-import threading
 import uuid
 from collections.abc import Iterator, Mapping
 from typing import Any, ClassVar
@@ -113,11 +112,9 @@ class GlanceStore(StoreDriver):
         self._driver: Any = None
         #: names that are being written just now
         self._writing: dict[str, object] = {}
-        #: what stands before and after the name in the driver's urls; None: not known yet, or never
-        self._around: tuple[str, str] | None = None
-        #: the driver has shown its urls
-        self._shown = False
-        self._showing = threading.Lock()
+        #: what stands before and after the name in the driver's urls; None: not known yet; empty:
+        #: there is no name in them
+        self._around: tuple[str, ...] | None = None
         self._context = RequestContext(is_admin=True, overwrite=False)
         self._context.service_catalog = None
 
@@ -227,18 +224,16 @@ class GlanceStore(StoreDriver):
         """
         if Cap.WRITE not in self.caps or self._driver is None:
             return ()
-        with self._showing:
-            if not self._shown:
-                self._around = self._try_out()
-                self._shown = True
-        return (name.join(self._around),) if self._around is not None else ()
+        if self._around is None:
+            # Several may find out at once. A lock of `threading`, where that is patched, is for
+            # green threads, and these are native.
+            self._around = self._try_out()
+        return (name.join(self._around),) if self._around else ()
 
-    def _try_out(self) -> tuple[str, str] | None:
+    def _try_out(self) -> tuple[str, ...]:
         """What stands around the name of something that is stored. `StoreError`."""
         name = str(uuid.uuid4())
-        inside = self._inside()
-        with self._mapped():
-            url: str = inside.add(name, io.BytesIO(b'-'), 1, UNUSED, context=self._context)[0]
+        url = self._store(self._inside(), name, io.BytesIO(b'-'), 1)
         try:
             self.delete(self.parse(url))
         except StoreError as ex:
@@ -250,7 +245,7 @@ class GlanceStore(StoreDriver):
                 'of an upload that failed cannot be found',
                 self.name,
             )
-            return None
+            return ()
         return before, behind
 
     # --- in
@@ -272,9 +267,7 @@ class GlanceStore(StoreDriver):
     def _add(self, name: str, reader: Reader, size: int | None) -> str:
         inside = self._inside()
         try:
-            with self._mapped():
-                # Nought is how the library says that a size is not known.
-                url: str = inside.add(name, reader, size or 0, UNUSED, context=self._context)[0]
+            url = self._store(inside, name, reader, size)
             if size is not None and reader.count != size:
                 raise StoreError(f'Store {self.name} did not read all of the data')
         except BaseException as ex:
@@ -284,6 +277,12 @@ class GlanceStore(StoreDriver):
                 raise reader.error from None
             raise
         return url
+
+    def _store(self, inside: Any, name: str, source: Any, size: int | None) -> str:
+        """Have the driver store; its url."""
+        with self._mapped():
+            # Nought is how the library says that a size is not known.
+            return str(inside.add(name, source, size or 0, UNUSED, context=self._context)[0])
 
     def _holds(self, url: str) -> bool:
         try:
