@@ -19,7 +19,7 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 
 import requests
 
@@ -229,9 +229,7 @@ class Place:
             for image_id in set(self.bench.filler.made()) - keep:
                 remove(self.side('lite'), image_id)
             self.world.backends.sweep()
-        for path in (self.world.directory / 'images').iterdir():
-            if path.name not in keep:
-                path.unlink()
+        empty(self.world.directory / 'images', keep)
         self.bench.filler.forget(keep)
 
 
@@ -423,10 +421,11 @@ def upload_sample(
     return image_id
 
 
-def empty(directory: pathlib.Path) -> None:
-    """Remove the files in a directory."""
+def empty(directory: pathlib.Path, keep: Collection[str] = ()) -> None:
+    """Remove the files in a directory, but for those of some names."""
     for path in directory.iterdir():
-        path.unlink()
+        if path.name not in keep:
+            path.unlink()
 
 
 def remove(side: servers.Side, image_id: str) -> None:
