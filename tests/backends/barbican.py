@@ -106,7 +106,8 @@ def _start(base: pathlib.Path) -> dict[str, Any]:
         '--env', f'HOME={directory}',
         '--virtualenv', str(home()),
         '--py-sys-executable', str(home() / 'bin' / 'python'),
-        '--processes', '1', '--threads', '4', '--enable-threads', '--master', '--die-on-term',
+        # One at a time: with SQLite it answers 500 when two write at once (PostgreSQL: always).
+        '--processes', '1', '--threads', '1', '--enable-threads', '--master', '--die-on-term',
         '--lazy-apps', '--need-app', '--buffer-size', '65535', '--disable-logging',
         # It closes every connection, and does not say so by itself.
         '--add-header', 'Connection: close',

@@ -106,8 +106,7 @@ CONFIGURATION = """
 use_stderr = true
 public_endpoint = http://127.0.0.1:{port}/
 [database]
-connection = sqlite:///{directory}/keystone.sqlite
-sqlite_synchronous = false
+connection = {database}
 [token]
 expiration = 3600
 [fernet_tokens]
@@ -132,7 +131,11 @@ def _start(base: pathlib.Path) -> dict[str, Any]:
         (keys / number).write_bytes(base64.urlsafe_b64encode(os.urandom(32)))
         (keys / number).chmod(0o600)
     port = databases.free_port()
-    (directory / 'keystone.conf').write_text(CONFIGURATION.format(port=port, directory=directory))
+    # With SQLite it answers 500 as soon as two write at once.
+    database = databases.create('postgresql')
+    (directory / 'keystone.conf').write_text(
+        CONFIGURATION.format(port=port, directory=directory, database=database)
+    )
     url = f'http://127.0.0.1:{port}/v3'
     _manage(directory, 'db_sync')
     _manage(
