@@ -202,6 +202,7 @@ def _lay_out(url: str) -> dict[str, Any]:
 def cloud() -> Cloud:
     """The running Keystone."""
     home()
+    databases.require('postgresql')
     server = databases.shared('keystone', _start)
     url = f'http://127.0.0.1:{server["port"]}/v3'
     return Cloud(
