@@ -12,6 +12,7 @@ from __future__ import annotations
 import contextlib
 import dataclasses
 import email.utils
+import functools
 import hashlib
 import logging
 import os
@@ -23,6 +24,7 @@ from typing import BinaryIO
 from glance_lite import concurrency
 from glance_lite.errors import FetchFailed, Invalid, LimitExceeded
 from glance_lite.guarded import Guard, Response, redact
+from glance_lite.imports.files import POOL
 from glance_lite.stream import CHUNK, Digest
 
 LOG = logging.getLogger(__name__)
@@ -41,9 +43,6 @@ SETTLED = 60
 PASSING = frozenset({408, 425, 429, 500, 502, 503, 504})
 
 _RANGE = re.compile(r'bytes (\d{1,18})-(\d{1,18})/(\d{1,18})')
-
-#: Files are written here under the green server, whose disk must not hold up everybody.
-WRITING = concurrency.Pool('fetching', 8)
 
 
 @dataclasses.dataclass(frozen=True, slots=True)
@@ -158,7 +157,7 @@ class Fetch:
             try:
                 self._resume(file)
                 retried = self._try_until_whole(file)
-                concurrency.blocking(WRITING, lambda: os.fsync(file.fileno()))
+                concurrency.blocking(POOL, lambda: os.fsync(file.fileno()))
                 self._check_digest()
             finally:
                 if self._digest is not None:
@@ -179,13 +178,14 @@ class Fetch:
             for chunk in self._read(file, mark.offset):
                 self._hash(chunk)
             self._offset = mark.offset
-        concurrency.blocking(WRITING, lambda: file.truncate(self._offset))
+        concurrency.blocking(POOL, lambda: file.truncate(self._offset))
 
     def _read(self, file: BinaryIO, size: int) -> Iterator[bytes]:
         file.seek(0)
         while size:
-            wanted = min(CHUNK, size)
-            chunk = concurrency.blocking(WRITING, lambda wanted=wanted: file.read(wanted))
+            chunk = concurrency.blocking(POOL, functools.partial(file.read, min(CHUNK, size)))
+            if not chunk:
+                raise FetchFailed('The file with what was fetched before has become shorter')
             size -= len(chunk)
             self._report()
             yield chunk
@@ -258,7 +258,7 @@ class Fetch:
             raise _Final(f'The server of the url answered {answer.status}')
         # It cannot resume, or has something else by now.
         self._restart(file)
-        concurrency.blocking(WRITING, lambda: file.truncate(0))
+        concurrency.blocking(POOL, lambda: file.truncate(0))
         if answer.status == 416:
             raise FetchFailed('The server of the url has not so many bytes any more')
         self._total = answer.length
@@ -309,7 +309,7 @@ class Fetch:
             file.write(chunk)
             file.flush()
 
-        concurrency.blocking(WRITING, write)
+        concurrency.blocking(POOL, write)
         self._hash(chunk)
         self._offset += len(chunk)
 
@@ -320,7 +320,7 @@ class Fetch:
     def _set_mark(self, file: BinaryIO) -> None:
         if self._version is None:
             return
-        concurrency.blocking(WRITING, lambda: os.fsync(file.fileno()))
+        concurrency.blocking(POOL, lambda: os.fsync(file.fileno()))
         self._marked(Mark(self._offset, self._version, self._total))
 
     def _report(self) -> None:
