@@ -45,7 +45,7 @@ WAYS = {
 
 @functools.cache
 def packed(kind):
-    return packed(kind)
+    return WAYS[kind](DATA)
 
 
 @pytest.fixture
