@@ -44,6 +44,9 @@ NAMES = {
 #: Kinds of VMDK that are made, the first that is allowed.
 SUBFORMATS = ('monolithicSparse', 'streamOptimized')
 
+#: Exit codes of `qemu-img check`: nothing found, space that is not used, a format without checks.
+WHOLE = frozenset({0, 3, 63})
+
 _PROGRESS = re.compile(rb'\((\d{1,3})\.\d+/100%\)')
 
 
@@ -91,6 +94,7 @@ class ImageConversion(ImportPlugin):
             return Outcome()  # it is no disk
         virtual = self._information(work, said)
         self._check_size(work, size, virtual)
+        self._check_whole(work, said)
         if said == self._target:
             return Outcome(fields={'virtual_size': virtual})
         self._convert(work, said, size, virtual)
@@ -149,6 +153,15 @@ class ImageConversion(ImportPlugin):
             for extent in data.get('extents') or ():
                 if extent.get('filename') != str(path):
                     raise UnsupportedMedia('The data names other files')
+
+    def _check_whole(self, work: Work, said: str) -> None:
+        """Its tables must not lead behind its end: nothing would be read there as zeros."""
+        command = ['qemu-img', 'check', '--output=json', '-f', NAMES[said], str(work.path)]
+        limits = sandbox.Limits(self._memory, self._cpu, self._seconds, INFO.file)
+        ended = self._sandbox.run(command, limits, _scratch(work), lambda tail: work.told(0, None))
+        if ended.code not in WHOLE:
+            LOG.info('qemu-img check ended with %d: %s', ended.code, ended.errors)
+            raise UnsupportedMedia(f'The {said} data is incomplete or damaged')
 
     def _check_size(self, work: Work, size: int, virtual: int) -> None:
         most = self._largest
