@@ -22,4 +22,6 @@ class Bracketed(cfg.types.List):  # type: ignore[misc]
 
 def bracketed(name: str, item_type: Any, default: list[Any], what: str) -> cfg.Opt:
     """An option that is such a list."""
-    return cfg.Opt(name, type=Bracketed(item_type), default=default, help=what)
+    option = cfg.ListOpt(name, default=default, help=what)
+    option.type = Bracketed(item_type)
+    return option
