@@ -45,7 +45,7 @@ filesystem_store_datadir = {directory}/lost
 """
 
 #: Seconds of silence after which a client is given up.
-SILENCE = 5
+SILENCE = 10
 
 DEFAULT = f"""
 client_socket_timeout = {SILENCE}
@@ -54,7 +54,7 @@ user_storage_quota = 100MB
 """
 
 #: What was left is swept soon.
-SOON = '[maintenance]\nheartbeat_interval = 1\noperation_expiry = 3\nsweep_interval = 1\n'
+SOON = '[maintenance]\nheartbeat_interval = 1\noperation_expiry = 8\nsweep_interval = 1\n'
 
 Act = Callable[['Scene', str], Iterator[int | None]]
 ROOT = os.getuid() == 0
@@ -294,7 +294,7 @@ def dripping(clients: list[Client]) -> Iterator[list[int]]:
 
 def trickle(scene: Scene, image_id: str) -> Iterator[int | None]:
     slow = [scene.alpha.create() for _ in range(100)]
-    size = 1000
+    size = 100_000
     with contextlib.ExitStack() as stack:
         clients = [stack.enter_context(scene.client(one, size)) for one in slow]
         with dripping(clients) as sent:
