@@ -197,6 +197,16 @@ def vanished(scene: Scene, image_id: str) -> Iterator[int | None]:
     directory.rename(away)
     yield scene.put(image_id, store='lost')
     away.rename(directory)
+    # A process that has looked at the store meanwhile leaves it alone for a while.
+    until(lambda: all(takes(scene, 'lost') for _ in range(6)), 'the store is used again')
+
+
+def takes(scene: Scene, store: str) -> bool:
+    """Whether an upload into it succeeds."""
+    image_id = scene.alpha.create()
+    answer = scene.put(image_id, b'some', store)
+    scene.alpha('DELETE', f'/images/{image_id}', 204)
+    return answer == 204
 
 
 def vanishes(scene: Scene, image_id: str) -> Iterator[int | None]:
