@@ -119,9 +119,12 @@ class Borrowed:
     def endpoint(self, service: str, region: str, interface: str) -> str:
         """A url of the catalog. `NotFound`."""
         with _asking('The rights for this import have ended, or were taken back'):
-            url = self._auth.get_endpoint(
-                self._session, service_type=service, region_name=region, interface=interface
-            )
+            try:
+                url = self._auth.get_endpoint(
+                    self._session, service_type=service, region_name=region, interface=interface
+                )
+            except keystone_errors.EndpointNotFound:
+                url = None
         if not url:
             raise NotFound('There is no image service in that region, or not on that interface')
         return str(url)
