@@ -20,6 +20,7 @@ from glance_lite.gateway import Gateway
 from glance_lite.layer import Chain, Layer, Parts, link
 from glance_lite.maintenance.expiry import Expiry
 from glance_lite.maintenance.importer import Importer
+from glance_lite.maintenance.jobs import Jobs
 from glance_lite.maintenance.scrubber import Scrubber
 from glance_lite.maintenance.sweeper import Sweeper
 from glance_lite.maintenance.ticker import Job, Ticker
@@ -46,6 +47,7 @@ class Service:
             self.chain: Chain = link(self.layers)
             inner = self.chain.inner
             self.importer = Importer(conf, inner, parts.wake)
+            self.jobs = Jobs(conf, inner, parts.wake_jobs)
             sweeper = Sweeper(conf, inner)
             vital = [
                 sweeper.heartbeat,
@@ -55,6 +57,7 @@ class Service:
                 *vital,
                 sweeper.sweeping,
                 *self.importer.jobs,
+                *(self.jobs.jobs if conf.task.api_runs_jobs else ()),
                 *Scrubber(conf, inner).jobs,
                 *Expiry(inner).jobs,
                 Job('look at the stores', LOOK_AT_STORES, self.gateway.look_after),
