@@ -57,7 +57,6 @@ class Service:
                 *vital,
                 sweeper.sweeping,
                 *self.importer.jobs,
-                *(self.jobs.jobs if conf.task.api_runs_jobs else ()),
                 *Scrubber(conf, inner).jobs,
                 *Expiry(inner).jobs,
                 Job('look at the stores', LOOK_AT_STORES, self.gateway.look_after),
@@ -66,6 +65,7 @@ class Service:
                 if layer.acts():
                     jobs += layer.jobs()
             self._ticker = Ticker(jobs)
+            self._job_ticker = Ticker(self.jobs.jobs)
             self._vital = Ticker(vital)
 
     def start(self) -> None:
@@ -79,9 +79,14 @@ class Service:
                     with _naming(f'[controller] layers: {layer.name} cannot be started'):
                         layer.start()
 
-    def start_background(self) -> None:
-        """Set the background work going: after `start`, in a process that does not fork."""
+    def start_background(self, imports: bool | None = None) -> None:
+        """Set the background work going: after `start`, in a process that does not fork.
+
+        `imports`: whether it does imports; None: as the configuration has it for the API.
+        """
         self._ticker.start()
+        if self.conf.task.api_runs_jobs if imports is None else imports:
+            self._job_ticker.start()
 
     @contextlib.contextmanager
     def _naming_files(self) -> Iterator[None]:
@@ -93,6 +98,7 @@ class Service:
 
     def stop(self) -> None:
         self._ticker.stop()
+        self._job_ticker.stop()
         for layer in self.layers:
             layer.stop()
 

@@ -24,9 +24,7 @@ from glance_lite.stream import Upload
 operations = tables.operations.c
 
 
-def commit(
-    connection: Connection, claim: Operation, source: Upload, stored: Stored, host: str | None
-) -> Image:
+def commit(connection: Connection, claim: Operation, source: Upload, stored: Stored) -> Image:
     """The data is there; the row stays. `Gone`: deleted, or the claim was swept."""
     image_id = claim.image_id
     with usage.counted(connection, image_id):
@@ -39,6 +37,7 @@ def commit(
     riders.end(connection, claim.serial)
     failures = tables.failures
     connection.execute(sa.delete(failures).where(failures.c.image_id == image_id))
+    host = stored.metadata.get('host')
     if host:
         image_rows.insert_properties(connection, image_id, {STAGE_HOST: host}, rows.utcnow())
     found = rows.load(connection, image_id, None)

@@ -10,7 +10,7 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from glance_lite.db import copies, imports, removals, rows, tables
+from glance_lite.db import copies, imports, removals, riders, rows, tables
 from glance_lite.db import operations as protocol
 from glance_lite.db.clock import db_now
 from glance_lite.imports.jobs import JOB, STAGED
@@ -107,6 +107,7 @@ def take_over(connection: Connection, here: Process, found: Operation) -> Operat
         of = sa.select(images.owner).where(images.id == left.image_id)
         left = dataclasses.replace(left, image=image, owner=connection.execute(of).scalar())
     if left.kind == copies.KIND:
+        riders.end(connection, left.serial)
         return left
     if left.kind not in protocol.DURING:
         kept = sa.select(operations.kept).where(operations.serial == left.serial)

@@ -138,7 +138,7 @@ class ImportOperations(Family):
         return self._unlinked()  # type: ignore[no-any-return]
 
     @operation(writes=True)
-    def import_image(self, ctx: RequestContext, image_id: str, wanted: ImportRequest) -> Image:
+    def import_image(self, ctx: RequestContext, image_id: str, asked: ImportRequest) -> Image:
         """Have data imported in the background.
 
         `Invalid`: a field, a store that has it. `Conflict`: the status, formats, another import,
@@ -162,11 +162,14 @@ class ImportOperations(Family):
     def commit_stage(
         self, ctx: RequestContext, claim: Operation, source: Upload, stored: Stored
     ) -> Image:
-        """The data is staged: size, and an operation row that stays as long as it. `Gone`."""
+        """The data is staged: size, and an operation row that stays as long as it. `Gone`.
+
+        The metadata says under ``host`` how other API hosts reach the one that has it.
+        """
         return self._unlinked()  # type: ignore[no-any-return]
 
     @operation(writes=True, inner=True)
-    def claim_job(self, ctx: RequestContext, image_id: str, new: NewJob) -> Operation:
+    def claim_job(self, ctx: RequestContext, image_id: str, job: NewJob) -> Operation:
         """The lock, ``importing``, a task, and an operation row that waits. `Conflict`."""
         return self._unlinked()  # type: ignore[no-any-return]
 

@@ -40,10 +40,11 @@ class Runner:
         failed: list[BaseException] = []
         flow = linear_flow.Flow(name)
         flow.add(*(_task(part, failed) for part in first))
-        if together:
-            flow.add(unordered_flow.Flow('copies').add(*(_task(one, failed) for one in together)))
-        flow.add(*(_task(part, failed) for part in last))
         workers = min(self.workers, len(together))
+        copies = (unordered_flow if workers > 1 else linear_flow).Flow('copies')
+        if together:
+            flow.add(copies.add(*(_task(one, failed) for one in together)))
+        flow.add(*(_task(part, failed) for part in last))
         more = {'engine': 'parallel', 'max_workers': workers} if workers > 1 else {}
         engine = engines.load(flow, **{'engine': 'serial', **more})
         try:

@@ -83,12 +83,12 @@ class Auth(MetadefAuth):
         self._changeable(ctx, image_id)
         return self.next.stage(ctx, image_id, source)
 
-    def import_image(self, ctx: RequestContext, image_id: str, wanted: ImportRequest) -> Image:
-        if wanted.method == 'copy-image':
+    def import_image(self, ctx: RequestContext, image_id: str, asked: ImportRequest) -> Image:
+        if asked.method == 'copy-image':
             may_write(ctx)  # whose images may be copied, the policy says
         else:
             self._changeable(ctx, image_id)
-        return self.next.import_image(ctx, image_id, wanted)
+        return self.next.import_image(ctx, image_id, asked)
 
     def delete_from_store(self, ctx: RequestContext, image_id: str, store: str) -> None:
         self._changeable(ctx, image_id)

@@ -268,11 +268,10 @@ class Database(Layer):
     def commit_stage(
         self, ctx: RequestContext, claim: Operation, source: Upload, stored: Stored
     ) -> Image:
-        host = self._conf.worker_self_reference_url or self._conf.public_endpoint
-        return self._write(ctx, staging.commit, claim, source, stored, host)
+        return self._write(ctx, staging.commit, claim, source, stored)
 
-    def claim_job(self, ctx: RequestContext, image_id: str, new: NewJob) -> Operation:
-        return self._write(ctx, jobs.claim, ctx, self.process, image_id, new)
+    def claim_job(self, ctx: RequestContext, image_id: str, job: NewJob) -> Operation:
+        return self._write(ctx, jobs.claim, ctx, self.process, image_id, job)
 
     def list_jobs(self, ctx: RequestContext) -> tuple[Operation, ...]:
         return self.database.read(jobs.waiting)

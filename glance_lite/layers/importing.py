@@ -27,7 +27,8 @@ class Importing:
     def __init__(self, gateway: Gateway, conf: cfg.ConfigOpts) -> None:
         self._gateway = gateway
         self.workshop = Workshop(gateway.staging_directory)
-        self._self_url: str | None = conf.worker_self_reference_url or conf.public_endpoint
+        #: how other API hosts reach this one, if that is configured
+        self.self_url: str | None = conf.worker_self_reference_url or conf.public_endpoint
         known = plugins.names(plugins.IMPORT_METHODS)
         self.methods = {
             name: load_method(conf, name, gateway)
@@ -83,7 +84,7 @@ class Importing:
     def _check_host(self, image: Image) -> None:
         """Whether what was staged is here. `StagedElsewhere`: somebody else has it."""
         host = image.properties.get(STAGE_HOST)
-        if host and host != self._self_url and not self.workshop.has_of(image.id):
+        if host and host != self.self_url and not self.workshop.has_of(image.id):
             raise StagedElsewhere(host)
 
 

@@ -347,7 +347,7 @@ class JobRun:
         if store.read_only:
             raise StoreReadOnly(f'Store {store_id} takes no data')
         store.health.admit()
-        self._tell(f'copy to {store_id}', 0.0, force=True)
+        self._tell(store_id, 0.0, force=True)
         part = self._next.claim_part(self._ctx, self._claim, store_id)
         with tools.holding(part):
             stored: Stored | None = None

@@ -175,7 +175,9 @@ class Locations(Layer):
             self._arm(ctx, claim, source)
             stored = self._gateway.put(store_id, claim.name, claim.spare, source)
             if claim.kind == STAGE:
-                return self.next.commit_stage(ctx, claim, source, stored)
+                where = {'host': self._importing.self_url}
+                there = dataclasses.replace(stored, metadata=where)
+                return self.next.commit_stage(ctx, claim, source, there)
             with self._grants.around(self.next, ctx, claim.image_id, (stored.location,)):
                 return self.next.commit_upload(ctx, claim, source, stored)
         except BaseException as ex:
@@ -347,9 +349,9 @@ class Locations(Layer):
 
     # --- imports
 
-    def import_image(self, ctx: RequestContext, image_id: str, wanted: ImportRequest) -> Image:
+    def import_image(self, ctx: RequestContext, image_id: str, asked: ImportRequest) -> Image:
         image = self.next.peek(ctx, image_id)
-        new = self._importing.new_job(image, wanted)
+        new = self._importing.new_job(image, asked)
         if new is None:
             return image
         claim = self.next.claim_job(ctx, image_id, new)

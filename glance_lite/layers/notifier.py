@@ -192,7 +192,7 @@ class Notifier(MetadefNotifier):
         finally:
             self.told()
 
-    def import_image(self, ctx: RequestContext, image_id: str, wanted: ImportRequest) -> Image:
+    def import_image(self, ctx: RequestContext, image_id: str, asked: ImportRequest) -> Image:
         riders = (
             *self.events('task.create', 'image.update', when=CLAIMED),
             *self.events('task.processing', 'image.prepare', when=BEGUN),
@@ -200,8 +200,8 @@ class Notifier(MetadefNotifier):
             *self.events('image.update', 'task.success', 'task.run'),
             *self.events('image.update', 'task.failure', when=FAILED),
         )
-        wanted = dataclasses.replace(wanted, riders=(*wanted.riders, *riders))
-        image = self.next.import_image(ctx, image_id, wanted)
+        asked = dataclasses.replace(asked, riders=(*asked.riders, *riders))
+        image = self.next.import_image(ctx, image_id, asked)
         self.told()
         return image
 

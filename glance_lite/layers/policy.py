@@ -139,12 +139,12 @@ class Policy(MetadefPolicy):
         self._change(ctx, image_id, 'modify_image')
         return self.next.stage(ctx, image_id, source)
 
-    def import_image(self, ctx: RequestContext, image_id: str, wanted: ImportRequest) -> Image:
-        if wanted.method == 'copy-image':
+    def import_image(self, ctx: RequestContext, image_id: str, asked: ImportRequest) -> Image:
+        if asked.method == 'copy-image':
             self._enforce(ctx, self.next.peek(ctx, image_id), 'copy_image')
         else:
             self._change(ctx, image_id, 'modify_image')
-        return self.next.import_image(ctx, image_id, wanted)
+        return self.next.import_image(ctx, image_id, asked)
 
     def download(self, ctx: RequestContext, image_id: str, wanted: Wanted) -> Download:
         image = self.next.peek(ctx, image_id)

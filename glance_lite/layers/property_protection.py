@@ -83,8 +83,8 @@ class PropertyProtection(Layer):
     def stage(self, ctx: RequestContext, image_id: str, source: Upload) -> Image:
         return self._seen(ctx, self.next.stage(ctx, image_id, source))
 
-    def import_image(self, ctx: RequestContext, image_id: str, wanted: ImportRequest) -> Image:
-        return self._seen(ctx, self.next.import_image(ctx, image_id, wanted))
+    def import_image(self, ctx: RequestContext, image_id: str, asked: ImportRequest) -> Image:
+        return self._seen(ctx, self.next.import_image(ctx, image_id, asked))
 
     def download(self, ctx: RequestContext, image_id: str, wanted: Wanted) -> Download:
         download = self.next.download(ctx, image_id, wanted)

@@ -142,12 +142,12 @@ class Quota(Layer):
                 source.ride(Ceiling(owner, 'uploading', limits['uploading']))
         return self.next.stage(ctx, image_id, source)
 
-    def import_image(self, ctx: RequestContext, image_id: str, wanted: ImportRequest) -> Image:
+    def import_image(self, ctx: RequestContext, image_id: str, asked: ImportRequest) -> Image:
         if self._storage or self._unified:
             owner = self.next.peek(ctx, image_id).owner
             riders = _coming(owner, None, self._limits(owner))
-            wanted = dataclasses.replace(wanted, riders=(*wanted.riders, *riders))
-        return self.next.import_image(ctx, image_id, wanted)
+            asked = dataclasses.replace(asked, riders=(*asked.riders, *riders))
+        return self.next.import_image(ctx, image_id, asked)
 
     # --- asking
 
