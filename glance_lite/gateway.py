@@ -18,6 +18,8 @@ from types import MappingProxyType
 from oslo_config import cfg
 
 from glance_lite import concurrency, store_config, strategies, stream
+from glance_lite.cache.cache import Cache
+from glance_lite.cache.reading import Reading
 from glance_lite.errors import (
     BadStoreConfiguration,
     Invalid,
@@ -61,12 +63,15 @@ class Gateway:
         self.staging = Store(STAGING, store_config.staging(conf), self.watch, limits)
         self._known = {**self.stores, STAGING: self.staging}
         self.default = next(store.id for store in self.stores.values() if store.default)
+        #: copies on this host
+        self.cache = Cache(conf, self.watch)
         self._rank = strategies.load(conf, self.stores).rank
 
     def start(self) -> None:
         """Start every driver. `BadStoreConfiguration`; a store that is down is started later."""
         for store in self.stores.values():
             store.start()
+        self.cache.start()
 
     def use_staging(self) -> None:
         """Open the staging area: only imports need it. `StoreUnavailable`: it cannot be."""
@@ -404,11 +409,32 @@ class Gateway:
         offset, length, partial = resolve(wanted, total, image)
         if not wanted.body:
             return Download(image, iter(()), total, offset, length, partial)
-        reader = Reader(self, image, locations, total, offset, length, caller)
+        reader: Reader | Reading | None = None
+
+        def read(offset: int, length: int) -> Reader:
+            return Reader(self, image, locations, total, offset, length, caller, may_send=False)
+
+        if self.cache.serves:
+            reader = self.cache.open(image, offset, length, read)
+        if reader is None:
+            reader = Reader(self, image, locations, total, offset, length, caller)
         found = Download(image, reader, total, offset, length, partial, reader.sendfile)
         if self.watch.by is not None:
-            found.on_end(lambda sent, error: reader.count(sent))
+            count = reader.count
+            found.on_end(lambda sent, error: count(sent))
         return found
+
+    def prefetch(self, image: Image) -> bool:
+        """Have a copy of an image on this host; False: it cannot be kept. `StoreError`."""
+        locations, total = self.order(image.locations), image.size or 0
+        if not locations:
+            return False
+        return self.cache.fetch(
+            image,
+            lambda offset, length: Reader(
+                self, image, locations, total, offset, length, may_send=False
+            ),
+        )
 
 
 def _add(driver: StoreDriver, name: str, source: Source, upload: Upload) -> str:
