@@ -22,15 +22,9 @@ from oslo_config import cfg
 from glance_lite.errors import ConfigurationError
 
 MODULES = (
-<<<<<<< HEAD
-    'api', 'controller', 'database', 'fetching', 'image_format', 'importing', 'locations',
-    'maintenance', 'metadefs', 'notify', 'paste', 'protection', 'quota', 'server', 'signatures',
-    'stores', 'tasks',
-=======
     'api', 'cache', 'controller', 'database', 'fetching', 'image_format', 'import_plugins',
-    'locations', 'maintenance', 'metadefs', 'notify', 'paste', 'protection', 'quota', 'server',
-    'signatures', 'stores', 'tasks',
->>>>>>> main
+    'importing', 'locations', 'maintenance', 'metadefs', 'notify', 'paste', 'protection', 'quota',
+    'server', 'signatures', 'stores', 'tasks',
 )  # fmt: skip
 
 #: Directory of the configuration when nothing else names one, as Glance has it.
