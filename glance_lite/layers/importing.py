@@ -64,7 +64,7 @@ class Importing:
         return NewJob(wanted, fields, stores, self._gateway.multi, method.status, staged)
 
     def accept(self, ctx: RequestContext, image: Image, new: NewJob) -> NewJob:
-        """The job with what its method wants of the caller for later. `Forbidden`, `Unavailable`."""
+        """The job, with what its method wants of the caller for later. `Forbidden`."""
         method = self.methods[new.request.method]
         return dataclasses.replace(new, fields=method.accept(ctx, new.fields, image))
 
