@@ -15,7 +15,7 @@ PAGE = ROOT / 'doc' / 'source' / 'contributor' / 'writing-an-import-plugin.rst'
 
 def test_the_tutorial(reader, tmp_path):  # noqa: F811
     required(shutil.which('curl'), 'curl')
-    text = PAGE.read_text()
+    text = PAGE.read_text().replace('/srv/staging', f'{tmp_path}/staging')
     files = {caption: content for _, caption, content in blocks(text) if caption}
     assert files.keys() == {
         'pyproject.toml', 'acme_fingerprint.py', 'test_fingerprint.py', 'glance-api.conf',
