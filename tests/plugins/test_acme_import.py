@@ -128,7 +128,7 @@ def test_a_start_with_a_plug_in_that_is_wrong_is_refused(environment, tmp_path, 
     group = 'glance_lite.import_plugins'
     distribution(tmp_path, 'acme_broken', *points, group=group)
     distribution(tmp_path, 'zenith', 'twin = acme_broken:Twin', group=group)
-    made = settings(tmp_path, name, sync=False)
+    made = settings(tmp_path, f'[{name}]', sync=False)
     command = environment.command('api')
     done = environment.run(command, '--config-file', made.file, PYTHONPATH=str(tmp_path))
     assert done.returncode == 1, done.stdout + done.stderr
