@@ -18,9 +18,8 @@ from glance_lite import plugins, tracing
 from glance_lite.errors import ConfigurationError, GlanceLiteError, PluginError
 from glance_lite.gateway import Gateway
 from glance_lite.layer import Chain, Layer, Parts, link
-from glance_lite.maintenance.expiry import Expiry
 from glance_lite.maintenance.importer import Importer
-from glance_lite.maintenance.scrubber import Scrubber
+from glance_lite.maintenance.keeper import Keeper
 from glance_lite.maintenance.sweeper import Sweeper
 from glance_lite.maintenance.ticker import Job, Ticker
 from glance_lite.policy.enforcer import Enforcer
@@ -46,19 +45,20 @@ class Service:
             self.chain: Chain = link(self.layers)
             inner = self.chain.inner
             self.importer = Importer(conf, inner, parts.wake)
+            self.keeper = Keeper(conf, inner)
             sweeper = Sweeper(conf, inner)
             vital = [
                 sweeper.heartbeat,
+                self.keeper.heartbeat,
                 Job('look at the stores', LOOK_AT_STORES, self.gateway.look_after),
             ]
             jobs = [
                 *vital,
                 sweeper.sweeping,
                 *self.importer.jobs,
-                *Scrubber(conf, inner).jobs,
-                *Expiry(inner).jobs,
-                Job('look at the stores', LOOK_AT_STORES, self.gateway.look_after),
             ]
+            if conf.maintenance.run_duties:
+                jobs += self.keeper.jobs
             for layer in self.layers:
                 if layer.acts():
                     jobs += layer.jobs()
@@ -90,6 +90,7 @@ class Service:
 
     def stop(self) -> None:
         self._ticker.stop()
+        self.keeper.stop()
         for layer in self.layers:
             layer.stop()
 

@@ -36,5 +36,30 @@ OPTIONS: dict[str, list[cfg.Opt]] = {
             help='Seconds for which data that no image refers to must have lain in a store before '
             'it counts as an orphan.',
         ),
+        cfg.ListOpt(
+            'duties',
+            default=['expire_tasks', 'scrub'],
+            help='Duties that are done in the background, each by one process of all nodes at a '
+            'time.',
+        ),
+        cfg.BoolOpt(
+            'run_duties',
+            default=True,
+            help='Whether processes of glance-lite-api take their turns at duties. Where others '
+            'do, it can be switched off.',
+        ),
+        cfg.DictOpt(
+            'schedule',
+            default={},
+            help='How long after one run of a duty the next one begins, as NAME:PERIOD with the '
+            'period in seconds, or followed by s, m, h or d. For example: scrub:30s,audit:7d',
+        ),
+        cfg.DictOpt(
+            'window',
+            default={},
+            help='Between which times of the day, in UTC, runs of a duty begin, as '
+            'NAME:HH.MM-HH.MM; a run that has begun is not broken off. For example: '
+            'audit:01.00-05.30',
+        ),
     ],
 }

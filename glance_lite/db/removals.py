@@ -17,8 +17,8 @@ from glance_lite.context import RequestContext
 from glance_lite.db import images as image_rows
 from glance_lite.db import imports, operations, outbox, riders, rows, sealing, tables, usage
 from glance_lite.db.clock import db_now
-from glance_lite.errors import Conflict, Forbidden, NotFound
-from glance_lite.model import DEFERRED, WITH_DATA, Location, Operation, status_when_deleted
+from glance_lite.errors import Conflict, Forbidden, ImageNotFound, NotFound
+from glance_lite.model import DEFERRED, WITH_DATA, Image, Location, Operation, status_when_deleted
 from glance_lite.notify.events import Notice
 from glance_lite.process import Process
 
@@ -156,6 +156,35 @@ def _deferred_locations(connection: Connection, image_id: str) -> tuple[Location
         Location(row.id, sealing.unseal(connection, row.value), rows.metadata(row.meta_data))
         for row in connection.execute(wanted)
     )
+
+
+def restore(connection: Connection, image_id: str) -> Image:
+    """A deferred image is active again, with all that was deleted with it.
+
+    `ImageNotFound`. `Conflict`: it is not deferred, or its data is being removed.
+    """
+    row = connection.execute(
+        sa.select(images.status, images.deleted_at).where(images.id == image_id).with_for_update()
+    ).first()
+    if row is None:
+        raise ImageNotFound(image_id)
+    back: dict[str, Any] = {'deleted': False, 'deleted_at': None, 'updated_at': rows.utcnow()}
+    with usage.counted(connection, image_id):
+        if not _change_deferred(connection, image_id, DEFERRED, status='active', **back):
+            raise Conflict(f'The image {image_id} is {row.status}, and not {DEFERRED}')
+        connection.execute(
+            sa.update(tables.image_locations)
+            .where(locations.image_id == image_id, locations.status == DEFERRED)
+            .values(status='active', **back)
+        )
+        for table in _WITH_IMAGE:
+            # What was deleted before the image stays so. Glance writes its time first.
+            with_it = sa.and_(table.c.image_id == image_id, table.c.deleted_at >= row.deleted_at)
+            connection.execute(sa.update(table).where(with_it).values(**back))
+    loaded = rows.load(connection, image_id, None)
+    if loaded is None:
+        raise ImageNotFound(image_id)
+    return loaded[0]
 
 
 def claim_location(

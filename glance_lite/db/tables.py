@@ -353,6 +353,24 @@ outbox_sender = sa.Table(
     **_MYSQL,
 )
 
+#: One row a duty of maintenance: who does it, and what came of it the last time. Times are the
+#: database's.
+duties = sa.Table(
+    'gl_duties',
+    own,
+    Column('name', String(64), primary_key=True),
+    Column('holder', String(64)),  # NULL: nobody
+    Column('host', String(255)),
+    Column('boot_id', String(36)),
+    Column('pid', Integer),
+    Column('began', DateTime, nullable=False),
+    Column('heartbeat', DateTime, nullable=False),
+    Column('ended', DateTime),  # NULL: no run has come to its end yet
+    Column('result', Text),  # JSON
+    Column('problem', Text),  # NULL: the last run did not fail
+    **_MYSQL,
+)
+
 #: Additional indexes on Glance's tables, for lists: name -> (table, columns). Columns behind ``id``
 #: are there so that rows of others are passed over within the index.
 INDEXES: dict[str, tuple[str, tuple[str, ...]]] = {
