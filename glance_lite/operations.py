@@ -13,12 +13,14 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from glance_lite.audit.operations import AuditOperations
 from glance_lite.contract import Family, operation
 from glance_lite.copies import CopyOperations
 from glance_lite.maintenance.operations import DutyOperations
 from glance_lite.metadefs.operations import MetadefOperations
 from glance_lite.notify.operations import OutboxOperations
 from glance_lite.tasks import TaskOperations
+from glance_lite.updates.operations import UpdateOperations
 
 if TYPE_CHECKING:
     from glance_lite.context import RequestContext
@@ -430,7 +432,9 @@ class Operations(
     CommitOperations,
     BackgroundOperations,
     CopyOperations,
+    AuditOperations,
     DutyOperations,
+    UpdateOperations,
     OutboxOperations,
 ):
     """All families: what `Layer.next` offers."""

@@ -9,9 +9,9 @@ from typing import TYPE_CHECKING
 from glance_lite.contract import Family, operation
 
 if TYPE_CHECKING:
-    from glance_lite.audit.values import Copy, Finding, Looking, Quarantined
+    from glance_lite.audit.values import Copy, Finding, Looked, Looking, Quarantined, Surveyed
     from glance_lite.context import RequestContext
-    from glance_lite.copies import Copying
+    from glance_lite.model import Location
 
 
 class AuditOperations(Family):
@@ -31,11 +31,13 @@ class AuditOperations(Family):
         return self._unlinked()  # type: ignore[no-any-return]
 
     @operation(inner=True)
-    def look_at_copy(self, ctx: RequestContext, looking: Looking) -> Finding | None:
-        """Look at a copy; None: it is as it should be.
+    def survey_stores(self, ctx: RequestContext) -> tuple[Surveyed, ...]:
+        """The stores that are configured."""
+        return self._unlinked()  # type: ignore[no-any-return]
 
-        `StoreError`: it could not be looked at, and nothing is known of it.
-        """
+    @operation(inner=True)
+    def look_at_copy(self, ctx: RequestContext, looking: Looking) -> Looked:
+        """Look at a copy. `StoreError`: it could not be looked at, and nothing is known of it."""
         return self._unlinked()  # type: ignore[no-any-return]
 
     @operation(writes=True, inner=True)
@@ -64,13 +66,11 @@ class AuditOperations(Family):
         """Forget copies that are not there any more; how many."""
         return self._unlinked()  # type: ignore[no-any-return]
 
-    @operation(writes=True, inner=True)
-    def repair_copy(self, ctx: RequestContext, location_id: int, copying: Copying) -> None:
-        """Replace a copy in quarantine by a new one from a good copy of the image.
-
-        What is replaced goes only when the new one was read again. `Conflict`: there is no good
-        one. `StoreError`, `Gone`: as of `copy_data`. `NotFound`: it is in no quarantine.
-        """
+    @operation(inner=True)
+    def list_locations_of(
+        self, ctx: RequestContext, image_ids: Sequence[str]
+    ) -> tuple[Location, ...]:
+        """All locations of these images whose data somebody may want, as `list_locations`."""
         return self._unlinked()  # type: ignore[no-any-return]
 
     @operation(inner=True)

@@ -83,6 +83,8 @@ class Looking:
     copy: Copy
     #: `SIZE` or `HASH`
     depth: str = HASH
+    #: ids of the stores in which copies are looked at; None: in all that are ours
+    stores: frozenset[str] | None = None
     #: called with the bytes that have just been read; what it raises ends the reading
     told: Callable[[int], None] = untold
 
@@ -103,6 +105,27 @@ class Finding:
     location_id: int | None = None
     #: whether nothing is known of the store but that nothing is found in it
     doubtful: bool = False
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Looked:
+    """What came of it."""
+
+    #: False: the copy is in a store that was not meant
+    meant: bool
+    #: what is wrong; None: nothing
+    finding: Finding | None = None
+
+
+@dataclasses.dataclass(frozen=True, slots=True)
+class Surveyed:
+    """A store that is configured."""
+
+    id: str
+    #: whether what lies there is ours, and not somebody else's that we may read
+    ours: bool
+    #: whether it can say what it holds
+    lists: bool
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

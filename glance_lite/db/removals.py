@@ -18,7 +18,15 @@ from glance_lite.db import images as image_rows
 from glance_lite.db import imports, operations, outbox, riders, rows, sealing, tables, usage
 from glance_lite.db.clock import db_now
 from glance_lite.errors import Conflict, Forbidden, ImageNotFound, NotFound
-from glance_lite.model import DEFERRED, WITH_DATA, Image, Location, Operation, status_when_deleted
+from glance_lite.model import (
+    DEFERRED,
+    QUARANTINED,
+    WITH_DATA,
+    Image,
+    Location,
+    Operation,
+    status_when_deleted,
+)
 from glance_lite.notify.events import Notice
 from glance_lite.process import Process
 
@@ -84,7 +92,12 @@ def _hide(
     connection.execute(
         sa.update(tables.image_locations)
         .where(locations.image_id == image_id, locations.deleted == sa.false())
-        .values(status=sa.case((locations.status == 'active', status), else_='deleted'), **gone)
+        .values(
+            status=sa.case(
+                (locations.status.in_(('active', QUARANTINED)), status), else_='deleted'
+            ),
+            **gone,
+        )
     )
     for table in _WITH_IMAGE:
         live = sa.and_(table.c.image_id == image_id, table.c.deleted == sa.false())
@@ -201,7 +214,7 @@ def claim_location(
     chosen = tuple(found for found in image.locations if found.id == location_id)
     if not chosen:
         raise NotFound('The image has no such location')
-    if len(image.locations) == 1:
+    if not any(found.good for found in image.locations if found.id != location_id):
         raise Forbidden('The last copy of an image cannot be removed; delete the image instead')
     now = rows.utcnow()
     with usage.counted(connection, image_id, image.owner):

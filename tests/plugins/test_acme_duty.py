@@ -52,9 +52,9 @@ def acme(environment, tmp_path_factory):
 class Scene:
     """A service with some images, and processes that do the duty."""
 
-    def __init__(self, environment, directory, url=None, pause=0.3, more=''):
+    def __init__(self, environment, directory, url, pause):
         self.environment, self.directory, self.url = environment, directory, url
-        text = DUTIES.format(directory=directory, pause=pause) + more
+        text = DUTIES.format(directory=directory, pause=pause)
         self.made = processes.settings(directory, database=url, more=text, sync=False)
         self.manage('db', 'sync')
         self.processes = []
@@ -108,14 +108,21 @@ def url(request, tmp_path):
 
 
 @pytest.fixture
-def scene(acme, environment, tmp_path, url):
-    made = Scene(environment, tmp_path, url)
-    layer = make_layer(url)
-    for _ in range(IMAGES):
-        fill(layer, create(layer))
-    layer.stop()
-    yield made
-    made.end()
+def make_scene(acme, environment, tmp_path):
+    made = []
+
+    def make(url=None, pause=0.3):
+        url = url or f'sqlite:///{tmp_path}/glance.sqlite'
+        made.append(Scene(environment, tmp_path, url, pause))
+        layer = make_layer(url)
+        for _ in range(IMAGES):
+            fill(layer, create(layer))
+        layer.stop()
+        return made[-1]
+
+    yield make
+    for scene in made:
+        scene.end()
 
 
 def test_its_own_tests_pass_where_it_is_installed(acme, environment):
@@ -138,8 +145,9 @@ def overlapping(lines):
     return found
 
 
-def test_two_processes_compete_and_the_holder_is_killed(scene):
+def test_two_processes_compete_and_the_holder_is_killed(make_scene, url):
     """Whoever has the turn is killed in the midst of a run; the other takes over at once."""
+    scene = make_scene(url)
     one, two = scene.start(), scene.start()
     until(lambda: len(scene.lines()) > IMAGES // 2, 'somebody is at it')
     begun = scene.lines()[0][0]
@@ -158,8 +166,9 @@ def test_two_processes_compete_and_the_holder_is_killed(scene):
     assert (found['result'], found['problem']) == ({'written': IMAGES}, None)
 
 
-def test_who_was_stopped_for_too_long_has_lost_its_turn(scene):
+def test_who_was_stopped_for_too_long_has_lost_its_turn(make_scene):
     """SIGSTOP is what a host that hangs looks like. When it goes on it does not write a line."""
+    scene = make_scene()
     one, two = scene.start(), scene.start()
     until(lambda: scene.lines() and scene.lines()[-1][1] not in ('begin', 'end'), 'a run')
     holder = scene.lines()[-1][0]
@@ -176,7 +185,8 @@ def test_who_was_stopped_for_too_long_has_lost_its_turn(scene):
     assert mine[:1] in ([], ['begin'])
 
 
-def test_a_command_does_it_once(scene):
+def test_a_command_does_it_once(make_scene):
+    scene = make_scene(pause=0)
     said = scene.manage('maintenance', 'run', 'acme_ledger', '--once')
     assert said == f'acme_ledger: written {IMAGES}\n'
     found = json.loads(scene.manage('maintenance', 'run', 'acme_ledger', '--once', '--json'))
@@ -187,7 +197,8 @@ def test_a_command_does_it_once(scene):
     assert 'nobody is at it' in scene.manage('maintenance', 'status')
 
 
-def test_while_one_is_at_it_a_command_is_refused(scene):
+def test_while_one_is_at_it_a_command_is_refused(make_scene):
+    scene = make_scene(pause=60)
     scene.start()
     until(lambda: scene.lines(), 'a run')
     done = scene.environment.run(*scene.command('maintenance', 'run', 'acme_ledger', '--once'))
@@ -195,8 +206,8 @@ def test_while_one_is_at_it_a_command_is_refused(scene):
     assert 'Somebody else is at the duty acme_ledger' in done.stderr
 
 
-def test_workers_of_the_api_do_it(acme, environment, tmp_path):
-    scene = Scene(environment, tmp_path, pause=0)
+def test_workers_of_the_api_do_it(make_scene, environment, tmp_path):
+    scene = make_scene(pause=0)
     program = (environment.command('api'),)
     with processes.api(scene.made, program, **environment.variables()) as server:
         until(lambda: len(scene.lines()) >= 6, 'three runs')

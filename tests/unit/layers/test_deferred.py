@@ -61,7 +61,7 @@ def test_without_the_option_data_goes_at_once_and_nobody_searches(make):
     made.outer.delete_image(owner(), image.id)
     assert made.files() == []
     jobs = Keeper(made.parts.conf, made.chain.inner).jobs
-    assert [job.name for job in jobs] == ['duty expire_tasks']
+    assert 'duty scrub' not in [job.name for job in jobs]
 
 
 @pytest.mark.parametrize('count', [1, 3])
