@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 from glance_lite.audit.operations import AuditOperations
 from glance_lite.contract import Family, operation
 from glance_lite.copies import CopyOperations
+from glance_lite.imports.jobs import ImportOperations
 from glance_lite.maintenance.operations import DutyOperations
 from glance_lite.metadefs.operations import MetadefOperations
 from glance_lite.notify.operations import OutboxOperations
@@ -435,6 +436,7 @@ class Operations(
     AuditOperations,
     DutyOperations,
     UpdateOperations,
+    ImportOperations,
     OutboxOperations,
 ):
     """All families: what `Layer.next` offers."""

@@ -59,7 +59,9 @@ class Reader:
         offset: int,
         length: int,
         caller: Caller | None = None,
+        may_send: bool = True,
     ) -> None:
+        """`may_send`: the server may send a file by itself."""
         self._gateway = gateway
         self._image = image
         self._caller = caller
@@ -77,7 +79,7 @@ class Reader:
         #: all of it as a plain file, where the store has one and the server could send it
         self.sendfile: stream.PlainFile | None = None
         # From a file there is no carrying on elsewhere, so there must be no elsewhere.
-        self._may_send = len(locations) == 1 and concurrency.green()
+        self._may_send = may_send and len(locations) == 1 and concurrency.green()
         self._failed_over = False
         # Hashed from the first byte, because nobody knows yet whether the first store lasts.
         several = len(locations) > 1 and image.os_hash_algo and image.os_hash_value

@@ -196,7 +196,7 @@ class Upload:
 
     def arm(
         self,
-        algorithm: str,
+        algorithm: str | None,
         inspector: Inspector | None = None,
         confirm: Callable[[], None] | None = None,
         checksum: bool = True,
@@ -206,11 +206,12 @@ class Upload:
     ) -> None:
         """Say what is computed and asked on the way.
 
-        When more than `room` bytes have come, `extend` gives a larger one or raises.
+        When more than `room` bytes have come, `extend` gives a larger one or raises. Without an
+        `algorithm` nobody wants to know the hash.
         """
-        self.os_hash_algo = algorithm
+        self.os_hash_algo = algorithm or ''
         told = concurrency.Signal()
-        self._hash = Digest(algorithm, told)
+        self._hash = Digest(algorithm, told) if algorithm else None
         self._md5 = Digest('md5', told) if checksum else None
         self._verifier = verifier
         signed = Beside(verifier.update, told) if verifier else None
@@ -321,15 +322,28 @@ class PlainFile:
 
     def __init__(self, file: BinaryIO, offset: int, length: int, pool: concurrency.Pool) -> None:
         self._file = file
-        self._offset = offset
+        #: where the next byte is in the file
+        self.offset = offset
         #: bytes that are left
         self.left = length
+        #: bytes that must be had elsewhere, because the file broke off
+        self.unread = 0
         self._pool = pool
 
+    def _ready(self) -> int:
+        """Bytes that can be had now; waits until there are some. 0: it broke off."""
+        return self.left
+
+    def break_off(self) -> None:
+        """No more comes from here; whoever gave this out goes on elsewhere."""
+        self.left, self.unread = 0, self.left
+
     def read(self, size: int) -> bytes:
-        """The next bytes, for the server to send together with its headers."""
-        count = min(size, self.left)
-        fd, offset = self._file.fileno(), self._offset
+        """The next bytes, for the server to send together with its headers; none: it broke off."""
+        count = min(size, self._ready())
+        if not count:
+            return b''
+        fd, offset = self._file.fileno(), self.offset
         chunk = concurrency.blocking(self._pool, lambda: os.pread(fd, count, offset))
         return chunk[: self._passed(len(chunk))]
 
@@ -338,13 +352,15 @@ class PlainFile:
 
         `BlockingIOError` when it takes none now.
         """
+        count = min(BURST, self._ready())
+        if not count:
+            return 0
         # PERF: a client that reads as fast as it is sent to costs one hand-over for each `BURST`
         # and not one for each time its socket is full (1 GiB: 0.49 s of processor time before).
-        return self._passed(concurrency.blocking(self._pool, lambda: self._burst(socket_fd)))
+        return self._passed(concurrency.blocking(self._pool, lambda: self._burst(socket_fd, count)))
 
-    def _burst(self, socket_fd: int) -> int:
-        fd, offset = self._file.fileno(), self._offset
-        count = min(BURST, self.left)
+    def _burst(self, socket_fd: int, count: int) -> int:
+        fd, offset = self._file.fileno(), self.offset
         sent, until = 0, time.monotonic() + BURST_SECONDS
         while sent < count:
             try:
@@ -372,7 +388,7 @@ class PlainFile:
     def _passed(self, count: int) -> int:
         if not count:
             raise StoreUnavailable('The file is shorter than the image')
-        self._offset += count
+        self.offset += count
         self.left -= count
         return count
 

@@ -16,6 +16,12 @@ class Watcher(Protocol):
     def given(self, store_id: str, count: int) -> None:
         """So many bytes of a store have gone out."""
 
+    def given_from_cache(self, count: int) -> None:
+        """So many bytes of the cache have gone out."""
+
+    def looked_up(self, hit: bool) -> None:
+        """The data of an image was wanted, and the cache had it or got it just then."""
+
     def failed(self, store_id: str) -> None:
         """A store did not do what it should."""
 

@@ -73,10 +73,5 @@ OPTIONS: dict[str, list[cfg.Opt]] = {
             'worker_self_reference_url',
             help='How other API hosts reach this one.',
         ),
-        cfg.StrOpt(
-            'image_cache_dir',
-            help='Directory of the cache of image data. Its versions of the API are listed only '
-            'when it is set.',
-        ),
     ],
 }

@@ -90,6 +90,16 @@ OPENED = Meter(
 )
 
 
+CACHE_GIVEN = Meter(
+    'glance_lite_cache_read_bytes', 'Bytes from the cache of image data that went out.', ()
+)
+LOOKED_UP = Meter(
+    'glance_lite_cache_lookups',
+    'Downloads by whether the cache had the data, or was just getting it for somebody else.',
+    ('result',),
+)
+
+
 class Watched:
     """A request under way. Further in, the router says which route it is."""
 
@@ -150,6 +160,12 @@ class StoreTally:
 
     def given(self, store_id: str, count: int) -> None:
         self._tally.add(GIVEN, (store_id,), count)
+
+    def given_from_cache(self, count: int) -> None:
+        self._tally.add(CACHE_GIVEN, (), count)
+
+    def looked_up(self, hit: bool) -> None:
+        self._tally.add(LOOKED_UP, ('hit' if hit else 'miss',))
 
     def failed(self, store_id: str) -> None:
         self._tally.add(FAILED, (store_id,))

@@ -2,7 +2,7 @@
 """``cache`` and ``cachemanage``: names that operators' pipelines have.
 
 In Glance these filters do the caching. Here the cache is a location behind all layers, so the
-names do nothing on the path of a request; a pipeline that has them keeps working.
+names only switch it on, and do nothing on the path of a request.
 """
 
 from __future__ import annotations
@@ -21,7 +21,8 @@ def _through(app: Any) -> Any:
 def cache(
     service: Service, global_conf: Mapping[str, str], **local_conf: str
 ) -> Callable[[Any], Any]:
-    """For Paste."""
+    """For Paste: downloads use the cache, if ``image_cache_dir`` says where it is."""
+    service.gateway.cache.serves = service.gateway.cache.enabled
     return _through
 
 

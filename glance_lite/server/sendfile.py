@@ -50,6 +50,8 @@ class Sent:
             yield first  # the headers have gone out with it when this goes on
         while file.left:
             tell(self._step())
+        if file.unread:
+            yield from self._answer  # from elsewhere
 
     def _step(self) -> int:
         descriptor = self._connection.fileno()

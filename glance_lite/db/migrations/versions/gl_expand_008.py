@@ -9,7 +9,7 @@ import sqlalchemy as sa
 from alembic import op
 
 revision = 'gl_expand_008'
-down_revision = 'gl_expand_006'
+down_revision = 'gl_expand_007'
 branch_labels = None
 depends_on = None
 
