@@ -13,6 +13,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from glance_lite.cache.operations import CacheOperations
 from glance_lite.contract import Family, operation
 from glance_lite.copies import CopyOperations
 from glance_lite.metadefs.operations import MetadefOperations
@@ -429,6 +430,7 @@ class Operations(
     CommitOperations,
     BackgroundOperations,
     CopyOperations,
+    CacheOperations,
     OutboxOperations,
 ):
     """All families: what `Layer.next` offers."""

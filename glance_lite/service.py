@@ -18,6 +18,7 @@ from glance_lite import plugins, tracing
 from glance_lite.errors import ConfigurationError, GlanceLiteError, PluginError
 from glance_lite.gateway import Gateway
 from glance_lite.layer import Chain, Layer, Parts, link
+from glance_lite.maintenance.cacher import Cacher
 from glance_lite.maintenance.expiry import Expiry
 from glance_lite.maintenance.importer import Importer
 from glance_lite.maintenance.scrubber import Scrubber
@@ -38,6 +39,8 @@ class Service:
         self.conf = conf
         #: set by a Paste filter that takes everybody for an administrator
         self.open_to_all = False
+        #: set by the Paste filter to which the older routes of the cache belong
+        self.cache_managed = False
         with self._naming_files():
             self.enforcer = Enforcer(conf)
             self.gateway = Gateway(conf)
@@ -57,6 +60,7 @@ class Service:
                 *self.importer.jobs,
                 *Scrubber(conf, inner).jobs,
                 *Expiry(inner).jobs,
+                *Cacher(conf, inner, self.gateway.cache).jobs,
                 Job('look at the stores', LOOK_AT_STORES, self.gateway.look_after),
             ]
             for layer in self.layers:

@@ -65,7 +65,7 @@ class Api:
                 'metaschemas': Metaschemas(),
                 'tasks': Tasks(chain, conf),
                 'imports': Imports(),
-                'cache': Cache(chain),
+                'cache': Cache(chain, lambda: service.cache_managed),
             }
         )
 

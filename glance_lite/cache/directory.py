@@ -27,7 +27,7 @@ import pathlib
 import re
 import stat
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from glance_lite.cache.key import Key
@@ -113,6 +113,12 @@ class Directory:
             yield
         finally:
             os.close(descriptor)
+
+    def open_turn(self) -> int:
+        """Waits for one's turn to look after the cache; it ends when the descriptor is closed."""
+        descriptor = os.open(self._at('.turn'), os.O_RDWR | os.O_CREAT, 0o600)
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        return descriptor
 
     def _at(self, *parts: str) -> str:
         return os.path.join(self.path, *parts)
@@ -226,24 +232,19 @@ class Directory:
             finally:
                 os.close(descriptor)
 
-    def drop(self, image_id: str) -> int:
-        """Let nobody find an image any more; whoever reads it reads on. How many whole copies."""
+    def drop(self, unwanted: Callable[[Key], bool]) -> int:
+        """Let nobody find these any more; whoever reads one reads on. How many were whole."""
         with self._locked():
-            return self._drop(lambda key: key.image_id == image_id)
-
-    def drop_except(self, wanted: Iterable[Key]) -> int:
-        """The same for all images but these, those that are being fetched included."""
-        keep = frozenset(wanted)
-        with self._locked():
-            return self._drop(lambda key: key not in keep)
+            return self._drop(unwanted)
 
     def clear(self) -> int:
         """Drop all that is whole; how many there were."""
         with self._locked():
             return self._drop(lambda key: True, ('whole',))
 
-    def _drop(self, unwanted: object, parts: tuple[str, ...] = ('whole', 'growing')) -> int:
-        assert callable(unwanted)
+    def _drop(
+        self, unwanted: Callable[[Key], bool], parts: tuple[str, ...] = ('whole', 'growing')
+    ) -> int:
         count = 0
         for part in parts:
             for entry in self._entries(part):

@@ -33,7 +33,8 @@ from glance_lite.errors import (
     StoreError,
 )
 from glance_lite.inspection import Inspector
-from glance_lite.layer import Layer, Metric, Parts, overrides
+from glance_lite.layer import Metric, Parts, overrides
+from glance_lite.layers.caching import Caching
 from glance_lite.layers.callers import Callers
 from glance_lite.layers.copies import Copies
 from glance_lite.layers.grants import Grants
@@ -67,13 +68,13 @@ FORMATS = ('disk_format', 'container_format')
 IDS = re.compile(r'[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}', re.IGNORECASE)
 
 
-class Locations(Layer):
+class Locations(Caching):
     """Moves bytes between clients and stores."""
 
     outside_of = ('db',)
 
     def __init__(self, parts: Parts) -> None:
-        self._gateway = parts.gateway
+        super().__init__(parts)
         self._algorithm: str = parts.conf.hashing_algorithm
         self._checksum: bool = parts.conf.compute_checksum
         self._formats = parts.conf.image_format
@@ -89,7 +90,7 @@ class Locations(Layer):
         self._held: dict[int, str] = {}
 
     def metrics(self) -> Iterator[Metric]:
-        """Whether each store answers and, where its driver knows, how much room it has."""
+        """Whether each store answers, how much room it has if it says so, and the cache."""
         problems = self._gateway.check()
         for store in self._gateway.stores.values():
             labels = {'store': store.id, 'type': store.type}
@@ -104,6 +105,7 @@ class Locations(Layer):
                 yield Metric('glance_lite_store_size_bytes', text, room[0], labels)
                 text = 'Bytes that are free on the medium of a store.'
                 yield Metric('glance_lite_store_free_bytes', text, room[1], labels)
+        yield from self._cache_metrics()
 
     # --- in
 
@@ -308,7 +310,10 @@ class Locations(Layer):
 
     def delete_image(self, ctx: RequestContext, image_id: str) -> None:
         claim = self.next.defer_delete if self._delayed else self.next.claim_delete
-        self._remove(ctx, claim(ctx, image_id))
+        held = claim(ctx, image_id)
+        if self._gateway.cache.enabled:
+            self._gateway.cache.drop(image_id)
+        self._remove(ctx, held)
 
     def scrub_next(self, ctx: RequestContext) -> bool:
         claim = self.next.take_deferred(ctx, self._scrub_time)
@@ -464,4 +469,9 @@ class Locations(Layer):
 
 
 #: What becomes of an image's row is for ``db`` to do.
-Locations.ends = frozenset(overrides(Locations)) - {'update_image', 'add_member', 'remove_member'}
+Locations.ends = frozenset(overrides(Locations)) - {
+    'update_image',
+    'set_active',
+    'add_member',
+    'remove_member',
+}

@@ -61,9 +61,7 @@ class World:
     ) -> None:
         self.directory = directory
         lines = '\n'.join(f'fault = {line}' for line in faults)
-        text = CONFIGURATION.format(
-            directory=directory, limit=limit, faults=lines, default=default
-        )
+        text = CONFIGURATION.format(directory=directory, limit=limit, faults=lines, default=default)
         (directory / 'text').write_text(text)
         self.gateway = make_parts(directory, text).gateway
         self.gateway.cache.serves = True
