@@ -18,7 +18,7 @@ import logging
 import re
 import socket
 import ssl
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 from urllib.parse import quote, unquote, urljoin, urlsplit
 
@@ -256,9 +256,11 @@ class Guard:
         headers: Mapping[str, str] | None = None,
         tls: ssl.SSLContext | None = None,
         proxies: Mapping[str, str] | None = None,
+        secrets: Mapping[str, str] | None = None,
     ) -> Response:
         """The answer, after redirects; the caller closes it. Its body comes as it is stored.
 
+        `secrets` are headers that go to the url's own server only, wherever it leads.
         Through a proxy of `proxies` (scheme -> url), which is the operator's, the connection goes
         to the proxy: it resolves the name again. Raises `UrlRefused`, `FetchFailed`.
         """
@@ -272,8 +274,10 @@ class Guard:
                 'User-Agent': 'glance-lite',
                 **(headers or {}),
             }
-            if credentials is not None and target.origin == first:
-                sent |= urllib3.make_headers(basic_auth=credentials)
+            if target.origin == first:
+                sent |= secrets or {}
+                if credentials is not None:
+                    sent |= urllib3.make_headers(basic_auth=credentials)
             answer = self._ask(method, target, sent, tls, (proxies or {}).get(target.scheme))
             if answer.status not in _REDIRECTS or 'location' not in answer.headers:
                 return answer
@@ -375,9 +379,17 @@ class Response:
 
     def chunks(self, size: int) -> Iterator[bytes]:
         """The body. Raises `FetchFailed` when it breaks off, before its length as well."""
+        return self._body(self._raw.read, size)
+
+    def pieces(self, size: int) -> Iterator[bytes]:
+        """The body as it comes in: nobody waits until there are `size` bytes. `FetchFailed`."""
+        return self._body(self._raw.read1, size)
+
+    @staticmethod
+    def _body(read: Callable[[int], bytes], size: int) -> Iterator[bytes]:
         while True:
             try:
-                chunk: bytes = self._raw.read(size)
+                chunk = read(size)
             except (HTTPError, OSError) as ex:
                 raise FetchFailed(f'The server of the url broke off ({_why(ex)})') from None
             if not chunk:

@@ -67,7 +67,7 @@ class Inspector:
             if self._settings.require_image_format_match:
                 raise UnsupportedMedia('The format of the data cannot be told') from ex
             return None
-        self._check_safety(found)
+        check_safety(self._settings, self._disk_format, found)
         return size
 
     def _found(self) -> Any:
@@ -89,25 +89,27 @@ class Inspector:
             f'disk_format is {self._disk_format}, but the data is {name}'
         )
 
-    def _check_safety(self, found: Any) -> None:
-        try:
-            found.safety_check()
-        except format_inspector.SafetyCheckFailed as ex:
-            fatal = set(ex.failures)
-            if found.NAME == 'gpt':
-                fatal -= set(self._settings.gpt_safety_checks_nonfatal)
-                if self._disk_format in _NOT_DISKS:
-                    fatal.discard('mbr')
-            if fatal:
-                names = ', '.join(sorted(fatal))
-                raise UnsupportedMedia(f'The {found} data is not safe: {names}') from ex
-            LOG.warning('An upload fails checks that are configured not to matter: %s', ex)
-        except Exception as ex:
-            # Cut off or made up: what cannot be checked cannot be called safe.
-            LOG.info('An upload cannot be checked: %s', ex)
-            raise UnsupportedMedia(f'The {found} data is incomplete or damaged') from ex
-        kind = getattr(found, 'vmdktype', None)
-        # The inspector has it in lower case, the option as VMware spells it.
-        allowed = {one.lower() for one in self._settings.vmdk_allowed_types}
-        if str(found) == 'vmdk' and kind and kind not in ('formatnotfound', *allowed):
-            raise UnsupportedMedia(f'VMDK of type {kind} is not allowed here')
+
+def check_safety(settings: cfg.GroupAttr, disk_format: str, found: Any) -> None:
+    """What an inspector of oslo.utils has seen, all of it, must be safe. `UnsupportedMedia`."""
+    try:
+        found.safety_check()
+    except format_inspector.SafetyCheckFailed as ex:
+        fatal = set(ex.failures)
+        if found.NAME == 'gpt':
+            fatal -= set(settings.gpt_safety_checks_nonfatal)
+            if disk_format in _NOT_DISKS:
+                fatal.discard('mbr')
+        if fatal:
+            names = ', '.join(sorted(fatal))
+            raise UnsupportedMedia(f'The {found} data is not safe: {names}') from ex
+        LOG.warning('An upload fails checks that are configured not to matter: %s', ex)
+    except Exception as ex:
+        # Cut off or made up: what cannot be checked cannot be called safe.
+        LOG.info('An upload cannot be checked: %s', ex)
+        raise UnsupportedMedia(f'The {found} data is incomplete or damaged') from ex
+    kind = getattr(found, 'vmdktype', None)
+    # The inspector has it in lower case, the option as VMware spells it.
+    allowed = {one.lower() for one in settings.vmdk_allowed_types}
+    if str(found) == 'vmdk' and kind and kind not in ('formatnotfound', *allowed):
+        raise UnsupportedMedia(f'VMDK of type {kind} is not allowed here')

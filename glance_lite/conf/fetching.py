@@ -5,24 +5,18 @@ from __future__ import annotations
 
 from oslo_config import cfg
 
+from glance_lite.conf.lists import bracketed
+
 _ALONE = 'Where it is set, the list of what is not allowed does nothing.'
 
 
 def _list(name: str, what: str, default: list[str], alone: bool) -> cfg.Opt:
     text = f'{what} {_ALONE}' if alone else what
-    return cfg.ListOpt(
-        name, item_type=cfg.types.String(quotes=True), bounds=True, default=default, help=text
-    )
+    return bracketed(name, cfg.types.String(quotes=True), default, text)
 
 
 def _ports(name: str, what: str, default: list[int]) -> cfg.Opt:
-    return cfg.ListOpt(
-        name,
-        item_type=cfg.types.Integer(min=1, max=65535),
-        bounds=True,
-        default=default,
-        help=what,
-    )
+    return bracketed(name, cfg.types.Integer(min=1, max=65535), default, what)
 
 
 OPTIONS: dict[str, list[cfg.Opt]] = {
@@ -50,6 +44,19 @@ OPTIONS: dict[str, list[cfg.Opt]] = {
             default=5,
             min=0,
             help='Redirects in a row that are followed. Each is checked like the first url.',
+        ),
+        cfg.IntOpt(
+            'max_time',
+            default=6 * 3600,
+            min=1,
+            help='Seconds that fetching the data of an import may take in all.',
+        ),
+        cfg.IntOpt(
+            'retries',
+            default=5,
+            min=0,
+            help='How often in a row a fetch that broke off is tried again, from where it was if '
+            'the server can do that.',
         ),
     ],
     'import_filtering_opts': [

@@ -284,6 +284,12 @@ class Cloud:
         made.add(self.identity_service, identity_url or self.url)
         return made
 
+    def service(self, kind: str) -> str:
+        """Id of the service of this type, which is made if there is none."""
+        for found in self.admin.identity.services(type=kind):
+            return str(found.id)
+        return str(self.admin.identity.create_service(name=kind, type=kind).id)
+
     def revoke(self, token: str) -> None:
         answer = self.admin.session.delete(
             f'{self.url}/auth/tokens', headers={'X-Subject-Token': token}

@@ -129,6 +129,9 @@ user_domain_id = default
 project_name = service
 username = {service_user}
 password = {password}
+# The other regions are those of tests, whose Keystone may be away.
+region_name = RegionOne
+interface = public
 delay_auth_decision = true
 token_cache_time = -1
 include_service_catalog = False

@@ -77,7 +77,7 @@ UPLOADS = of(
         'The directory of the store may not be written to',
         503, 'queued', 'cannot be written to',
     ),
-    Row('vanished', 'The directory of the store has vanished', 503, 'queued', 'failed'),
+    Row('vanished', 'The directory of the store has vanished', 503, 'queued', 'failed|gone'),
     Row(
         'vanishes',
         'The directory of the store vanishes while data is sent',

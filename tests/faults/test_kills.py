@@ -37,7 +37,7 @@ CLEAN = 60
 
 OCTETS = {'Content-Type': 'application/octet-stream'}
 #: an upload of a live process on another host is given up as soon as can be configured
-SOON = '[maintenance]\nheartbeat_interval = 1\noperation_expiry = 3\nsweep_interval = 1\n'
+SOON = '[maintenance]\nheartbeat_interval = 1\noperation_expiry = 6\nsweep_interval = 1\n'
 
 
 @pytest.fixture(params=['sqlite', 'postgresql'])

@@ -45,7 +45,7 @@ filesystem_store_datadir = {directory}/lost
 """
 
 #: Seconds of silence after which a client is given up.
-SILENCE = 5
+SILENCE = 10
 
 DEFAULT = f"""
 client_socket_timeout = {SILENCE}
@@ -54,7 +54,7 @@ user_storage_quota = 100MB
 """
 
 #: What was left is swept soon.
-SOON = '[maintenance]\nheartbeat_interval = 1\noperation_expiry = 3\nsweep_interval = 1\n'
+SOON = '[maintenance]\nheartbeat_interval = 1\noperation_expiry = 8\nsweep_interval = 1\n'
 
 Act = Callable[['Scene', str], Iterator[int | None]]
 ROOT = os.getuid() == 0
@@ -197,6 +197,16 @@ def vanished(scene: Scene, image_id: str) -> Iterator[int | None]:
     directory.rename(away)
     yield scene.put(image_id, store='lost')
     away.rename(directory)
+    # A process that has looked at the store meanwhile leaves it alone for a while.
+    until(lambda: all(takes(scene, 'lost') for _ in range(6)), 'the store is used again')
+
+
+def takes(scene: Scene, store: str) -> bool:
+    """Whether an upload into it succeeds."""
+    image_id = scene.alpha.create()
+    answer = scene.put(image_id, b'some', store)
+    scene.alpha('DELETE', f'/images/{image_id}', 204)
+    return answer == 204
 
 
 def vanishes(scene: Scene, image_id: str) -> Iterator[int | None]:
@@ -294,7 +304,7 @@ def dripping(clients: list[Client]) -> Iterator[list[int]]:
 
 def trickle(scene: Scene, image_id: str) -> Iterator[int | None]:
     slow = [scene.alpha.create() for _ in range(100)]
-    size = 1000
+    size = 100_000
     with contextlib.ExitStack() as stack:
         clients = [stack.enter_context(scene.client(one, size)) for one in slow]
         with dripping(clients) as sent:

@@ -203,10 +203,13 @@ def started(
 
 @contextlib.contextmanager
 def api(
-    made: Settings, program: Sequence[object] = (BIN / 'glance-lite-api',), **more: str
+    made: Settings,
+    program: Sequence[object] = (BIN / 'glance-lite-api',),
+    port: int | None = None,
+    **more: str,
 ) -> Iterator[Server]:
     """glance-lite-api, with the two workers of the settings; `more` is for its environment."""
-    port = free_port()
+    port = port or free_port()
     (made.directory / 'port.conf').write_text(f'[DEFAULT]\nbind_port = {port}\n')
     command = [
         *program,

@@ -13,6 +13,9 @@ CACHE = 'needs the cache'
 NOVA = 'needs Nova, and Cinder for some'
 STAYS = 'wants a location whose data proved wrong to stay, which is bug 2076648 of Glance'
 
+#: Import methods of the nodes.
+METHODS = ('glance-direct', 'web-download', 'copy-image', 'glance-download')
+
 LEFT_OUT: dict[str, str] = {
     V2 + 'test_images.ImportImagesTest': IMPORT,
     V2 + 'test_images.MultiStoresImportImagesTest': IMPORT,

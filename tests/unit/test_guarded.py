@@ -175,9 +175,17 @@ def test_configuration(tmp_path):
     assert made.limits.redirects == 0
     with pytest.raises(ConfigurationError, match='allowed_networks'):
         configured('[fetching]\nallowed_networks = internal\n')
-    # As Glance wants it, in brackets: without them it would refuse everything.
-    with pytest.raises(ConfigurationError, match='allowed_ports'):
-        configured('[import_filtering_opts]\nallowed_ports = 80,443\n')
+    # Glance wants brackets; without them it would refuse everything.
+    made = configured(
+        '[import_filtering_opts]\nallowed_ports = 80, 8443\nallowed_hosts = A.example,10.0.0.1\n'
+        'disallowed_hosts =\n'
+    )
+    assert made.rules.allowed_ports == {80, 8443}
+    assert made.rules.allowed_hosts == {'a.example', '10.0.0.1'}
+    assert made.rules.disallowed_hosts == set()
+    for wrong in ('80,many', '[80', '70000'):
+        with pytest.raises(ConfigurationError, match='allowed_ports'):
+            configured(f'[import_filtering_opts]\nallowed_ports = {wrong}\n')
 
 
 @pytest.mark.parametrize(

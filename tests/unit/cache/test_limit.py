@@ -134,7 +134,7 @@ def test_a_smaller_limit_is_come_down_to(tmp_path):
 
 
 def test_what_glance_has_left_counts_and_goes_first(world):
-    one, two = images(world, 2)
+    one, two, _three = images(world, 3)
     read(world, one)
     left = world.directory / 'cache' / 'cccccccc-0000-4000-8000-000000000000'
     left.write_bytes(bytes(4 * MIB))
