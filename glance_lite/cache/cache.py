@@ -247,14 +247,14 @@ class Cache:
     def _drop(self, unwanted: Callable[[Key], bool]) -> int:
         self._forget(unwanted)
         try:
-            return self._after(_native(lambda: self._directory.drop(unwanted)))
+            return self._told(_native(lambda: self._directory.drop(unwanted)))
         except OSError as ex:
             LOG.error('The cache cannot be cleared of images: %s', ex.strerror)
             return 0
 
     def clear(self) -> int:
         """Drop all that is whole; how many there were."""
-        return self._after(_native(self._directory.clear))
+        return self._told(_native(self._directory.clear))
 
     def _forget(self, unwanted: Callable[[Key], bool]) -> None:
         """Who reads it reads on, and nobody else joins."""
@@ -267,16 +267,19 @@ class Cache:
 
     def prune(self) -> tuple[int, int]:
         """(files, bytes) that were over the limit and are gone."""
-        return self._after(_native(self._directory.prune))
+        files, size = _native(self._directory.prune)
+        return self._told(files), size
 
     def clean(self) -> int:
         """How many files of no use are gone."""
         before = time.time() - self._stall
         return _native(lambda: self._directory.clean(before))
 
-    def _after(self, result: T) -> T:
-        self.changed.set()
-        return result
+    def _told(self, count: int) -> int:
+        """So many copies have gone. Nothing is told of none, or who tends it would never rest."""
+        if count:
+            self.changed.set()
+        return count
 
 
 def _native(function: Callable[[], T]) -> T:

@@ -239,6 +239,15 @@ def test_clean_and_prune(app):
     assert prune.json == {'total_files_pruned': 0, 'total_bytes_pruned': 0}
 
 
+def test_who_looks_after_the_cache_rests_when_nothing_happens(app):
+    file(app, app.active(DATA))
+    settle(app)
+    changed = app.service.gateway.cache.changed
+    changed.clear()
+    settle(app)
+    assert not changed.is_set()
+
+
 # --- the older routes
 
 
