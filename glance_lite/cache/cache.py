@@ -270,10 +270,10 @@ class Cache:
         files, size = _native(self._directory.prune)
         return self._told(files), size
 
-    def clean(self) -> int:
-        """How many files of no use are gone."""
+    def clean(self, everything: bool = True) -> int:
+        """How many files of no use are gone; those that Glance has left only with `everything`."""
         before = time.time() - self._stall
-        return _native(lambda: self._directory.clean(before))
+        return _native(lambda: self._directory.clean(before, everything))
 
     def _told(self, count: int) -> int:
         """So many copies have gone. Nothing is told of none, or who tends it would never rest."""

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from glance_lite.cache.cache import Cache
     from glance_lite.context import RequestContext
+    from glance_lite.layers.callers import Callers
     from glance_lite.model import Image
 
 LOG = logging.getLogger(__name__)
@@ -30,6 +31,8 @@ CENTRAL = 'centralized_db'
 
 class Caching(Layer):
     """Operations on the cache."""
+
+    _callers: Callers
 
     def __init__(self, parts: Parts) -> None:
         self._gateway = parts.gateway
@@ -105,7 +108,7 @@ class Caching(Layer):
             if keys:
                 ids = sorted({key.image_id for key in keys})
                 cache.drop_keys(set(keys) - self._live(ctx, ids))
-            cache.clean()
+            cache.clean(everything=False)
             cache.prune()
             if self._central and self._node:
                 self.next.report_cache(ctx, self._node, cache.entries())
@@ -125,7 +128,8 @@ class Caching(Layer):
                 return False
             try:
                 image = self.next.peek(ctx, image_id)
-                done = self._gateway.prefetch(image)
+                caller = self._callers.service(image.owner)
+                done = self._gateway.prefetch(image, caller)
                 if not done:
                     LOG.warning('Image %s was queued, and cannot be cached', image_id)
             except ImageNotFound:
