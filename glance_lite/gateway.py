@@ -428,7 +428,7 @@ class Gateway:
             found.on_end(lambda sent, error: count(sent))
         return found
 
-    def prefetch(self, image: Image) -> bool:
+    def prefetch(self, image: Image, caller: Caller | None = None) -> bool:
         """Have a copy of an image on this host; False: it cannot be kept. `StoreError`."""
         locations, total = self.order(image.locations), image.size or 0
         if not locations:
@@ -436,7 +436,7 @@ class Gateway:
         return self.cache.fetch(
             image,
             lambda offset, length: Reader(
-                self, image, locations, total, offset, length, may_send=False
+                self, image, locations, total, offset, length, caller, may_send=False
             ),
         )
 

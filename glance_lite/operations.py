@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 from glance_lite.audit.operations import AuditOperations
+from glance_lite.cache.operations import CacheOperations
 from glance_lite.contract import Family, operation
 from glance_lite.copies import CopyOperations
 from glance_lite.imports.jobs import ImportOperations
@@ -436,6 +437,7 @@ class Operations(
     AuditOperations,
     DutyOperations,
     UpdateOperations,
+    CacheOperations,
     ImportOperations,
     OutboxOperations,
 ):

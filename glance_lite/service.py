@@ -18,6 +18,7 @@ from glance_lite import plugins, tracing
 from glance_lite.errors import ConfigurationError, GlanceLiteError, PluginError
 from glance_lite.gateway import Gateway
 from glance_lite.layer import Chain, Layer, Parts, link
+from glance_lite.maintenance.cacher import Cacher
 from glance_lite.maintenance.importer import Importer
 from glance_lite.maintenance.jobs import Jobs
 from glance_lite.maintenance.keeper import Keeper
@@ -38,6 +39,8 @@ class Service:
         self.conf = conf
         #: set by a Paste filter that takes everybody for an administrator
         self.open_to_all = False
+        #: set by the Paste filter to which the older routes of the cache belong
+        self.cache_managed = False
         with self._naming_files():
             self.enforcer = Enforcer(conf)
             self.gateway = Gateway(conf)
@@ -58,6 +61,7 @@ class Service:
                 *vital,
                 sweeper.sweeping,
                 *self.importer.jobs,
+                *Cacher(conf, inner, self.gateway.cache).jobs,
             ]
             for layer in self.layers:
                 if layer.acts():

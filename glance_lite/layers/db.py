@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import sqlalchemy as sa
 
 from glance_lite.db import (
+    cached,
     census,
     copies,
     engine,
@@ -40,6 +41,8 @@ from glance_lite.layers.db_upkeep import Upkeep
 from glance_lite.process import Process
 
 if TYPE_CHECKING:
+    from glance_lite.cache.directory import Entry
+    from glance_lite.cache.key import Key
     from glance_lite.context import RequestContext
     from glance_lite.imports.jobs import NewJob, Progress, Step
     from glance_lite.metadefs.model import (
@@ -340,6 +343,19 @@ class Database(Upkeep):
 
     def find_vanished(self, ctx: RequestContext, image_ids: Sequence[str]) -> frozenset[str]:
         return self.database.read(lambda connection: orphans.find_vanished(connection, image_ids))
+
+    # --- the caches of hosts
+
+    def find_cacheable(self, ctx: RequestContext, image_ids: Sequence[str]) -> frozenset[Key]:
+        return self.database.read(lambda connection: cached.find_cacheable(connection, image_ids))
+
+    def find_cache_nodes(self, ctx: RequestContext, image_id: str) -> tuple[str, ...]:
+        return self.database.read(lambda connection: cached.find_nodes(connection, image_id))
+
+    def report_cache(self, ctx: RequestContext, node: str, entries: Sequence[Entry]) -> None:
+        told = self.database.read(lambda connection: cached.is_reported(connection, node, entries))
+        if not told:
+            self._write(ctx, cached.report, node, entries)
 
     # --- the outbox
 

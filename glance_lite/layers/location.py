@@ -35,8 +35,9 @@ from glance_lite.errors import (
 from glance_lite.imports import board
 from glance_lite.imports.jobs import JOB, STAGE, STAGING, UNSTAGE
 from glance_lite.inspection import Inspector
-from glance_lite.layer import Layer, Metric, Parts, overrides
+from glance_lite.layer import Metric, Parts, overrides
 from glance_lite.layers.audits import Audits
+from glance_lite.layers.caching import Caching
 from glance_lite.layers.callers import Callers
 from glance_lite.layers.copies import Copies
 from glance_lite.layers.grants import Grants
@@ -76,13 +77,13 @@ FORMATS = ('disk_format', 'container_format')
 IDS = re.compile(r'[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}', re.IGNORECASE)
 
 
-class Locations(Layer):
+class Locations(Caching):
     """Moves bytes between clients and stores."""
 
     outside_of = ('db',)
 
     def __init__(self, parts: Parts) -> None:
-        self._gateway = parts.gateway
+        super().__init__(parts)
         self._algorithm: str = parts.conf.hashing_algorithm
         self._checksum: bool = parts.conf.compute_checksum
         self._formats = parts.conf.image_format
@@ -115,7 +116,7 @@ class Locations(Layer):
         self._held: dict[int, str] = {}
 
     def metrics(self) -> Iterator[Metric]:
-        """Whether each store answers and, where its driver knows, how much room it has."""
+        """Whether each store answers, how much room it has if it says so, and the cache."""
         problems = self._gateway.check()
         for store in self._gateway.stores.values():
             labels = {'store': store.id, 'type': store.type}
@@ -130,6 +131,7 @@ class Locations(Layer):
                 yield Metric('glance_lite_store_size_bytes', text, room[0], labels)
                 text = 'Bytes that are free on the medium of a store.'
                 yield Metric('glance_lite_store_free_bytes', text, room[1], labels)
+        yield from self._cache_metrics()
 
     # --- in
 
@@ -381,6 +383,8 @@ class Locations(Layer):
 
     def delete_image(self, ctx: RequestContext, image_id: str) -> None:
         claim = (self.next.defer_delete if self._delayed else self.next.claim_delete)(ctx, image_id)
+        if self._gateway.cache.enabled:
+            self._gateway.cache.drop(image_id)
         try:
             self._remove(ctx, claim)
         finally:
@@ -560,4 +564,9 @@ class Locations(Layer):
 
 
 #: What becomes of an image's row is for ``db`` to do.
-Locations.ends = frozenset(overrides(Locations)) - {'update_image', 'add_member', 'remove_member'}
+Locations.ends = frozenset(overrides(Locations)) - {
+    'update_image',
+    'set_active',
+    'add_member',
+    'remove_member',
+}
