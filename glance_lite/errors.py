@@ -70,6 +70,14 @@ class Conflict(GlanceLiteError):
     """The thing is not in a state that allows this."""
 
 
+class StagedElsewhere(Conflict):
+    """The data is staged on another host, and only that one can import it."""
+
+    def __init__(self, host: str) -> None:
+        super().__init__()
+        self.host = host
+
+
 class Duplicate(Conflict):
     """Something of that name or id exists already."""
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import functools
 import logging
+import threading
 from collections.abc import Container, Iterable, Mapping, Sequence
 from types import MappingProxyType
 
@@ -20,6 +21,7 @@ from glance_lite import concurrency, store_config, strategies, stream
 from glance_lite.cache.cache import Cache
 from glance_lite.cache.reading import Reading
 from glance_lite.errors import (
+    BadStoreConfiguration,
     Invalid,
     LeftBehind,
     NotFound,
@@ -30,6 +32,7 @@ from glance_lite.errors import (
 )
 from glance_lite.guarded import Guard
 from glance_lite.health import Limits
+from glance_lite.imports.jobs import STAGING
 from glance_lite.model import UNREADABLE, Image, Location, Stored, StoreInfo, Wanted
 from glance_lite.reading import Reader, resolve
 from glance_lite.store import Caller, Cap, Source, StoreDriver
@@ -48,6 +51,7 @@ class Gateway:
         #: the client for urls that users give, of all drivers that need one
         self.guard = Guard.configured(conf)
         self.watch = Watch()
+        self._opening = threading.Lock()
         found = store_config.load(conf)
         for one in found.values():
             one.driver.guard, one.driver.conf = self.guard, conf
@@ -55,6 +59,9 @@ class Gateway:
         self.stores: Mapping[str, Store] = MappingProxyType(
             {name: Store(name, one, self.watch, limits) for name, one in found.items()}
         )
+        #: where imports keep data meanwhile; `use_staging` opens it
+        self.staging = Store(STAGING, store_config.staging(conf), self.watch, limits)
+        self._known = {**self.stores, STAGING: self.staging}
         self.default = next(store.id for store in self.stores.values() if store.default)
         #: copies on this host
         self.cache = Cache(conf, self.watch)
@@ -66,9 +73,23 @@ class Gateway:
             store.start()
         self.cache.start()
 
+    def use_staging(self) -> None:
+        """Open the staging area: only imports need it. `StoreUnavailable`: it cannot be."""
+        with self._opening:
+            if not self.staging.started:
+                try:
+                    self.staging.start()
+                except BadStoreConfiguration as ex:
+                    raise StoreUnavailable('The staging area cannot be used') from ex
+
+    @property
+    def staging_directory(self) -> str:
+        """The directory of the staging area."""
+        return str(self.staging.driver.settings['filesystem_store_datadir'])
+
     def look_after(self) -> None:
         """Probe what is left alone, and what hangs. It waits for nothing, and is done often."""
-        for store in self.stores.values():
+        for store in self._known.values():
             store.health.look()
 
     def check(self) -> dict[str, str | None]:
@@ -119,8 +140,8 @@ class Gateway:
         """The store that holds a location. `StoreError` when it is not configured any more."""
         if location.url == UNREADABLE:
             raise StoreUnavailable('The location of the data cannot be decrypted')
-        if location.store is not None and location.store in self.stores:
-            return self.stores[location.store]
+        if location.store is not None and location.store in self._known:
+            return self._known[location.store]
         # Written before there were several stores, or before one was called otherwise.
         scheme = location.url.partition(':')[0]
         down = StoreUnavailable('The store that holds the data is not configured')
@@ -199,7 +220,7 @@ class Gateway:
         Where somebody has left something under that name, for example a part of an upload that
         broke off, it stays and the data goes under the `spare` name.
         """
-        store = self.stores[store_id]
+        store = self._known[store_id]
         try:
             if upload.size == 0:
                 upload.settle()
@@ -211,7 +232,7 @@ class Gateway:
             self.watch.by.stored(store.id, upload.count)
         return Stored(
             url,
-            store.id if self.multi else None,
+            store.id if self.multi or store.reserved else None,
             upload.count,
             upload.checksum,
             upload.os_hash_algo,
@@ -345,7 +366,7 @@ class Gateway:
 
         `StoreError`: something may still be there.
         """
-        store = self.stores.get(store_id or self.default)
+        store = self._known.get(store_id or self.default)
         if store is None:
             raise StoreUnavailable(f'There is no store {store_id} any more')
         driver = store.acting(caller)

@@ -52,6 +52,8 @@ class Parts:
     enforcer: Enforcer
     #: set by a layer that has left something for the background to do at once
     wake: threading.Event = dataclasses.field(default_factory=threading.Event)
+    #: the same for imports
+    wake_jobs: threading.Event = dataclasses.field(default_factory=threading.Event)
 
 
 class Metric(NamedTuple):

@@ -14,6 +14,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
+    from glance_lite.imports.jobs import Running
     from glance_lite.notify.events import Notice
 
 from glance_lite.errors import LimitExceeded
@@ -429,7 +430,7 @@ class Operation:
     image: Image | None = None
     #: locations whose bytes are to go (deletes)
     locations: tuple[Location, ...] = ()
-    #: upload, delete, location, import, grant, copy
+    #: upload, delete, location, import, grant, copy, job, stage, unstage
     kind: str = 'upload'
     #: id of the store an upload or a copy goes to
     store: str | None = None
@@ -446,6 +447,10 @@ class Operation:
     needed: bool = False
     #: project of the image, were it deleted (uploads and copies that were taken over)
     owner: str | None = None
+    #: what is to be imported (jobs)
+    job: Running | None = None
+    #: what is to be removed of the staging area when an image was deleted
+    left: tuple[Operation, ...] = ()
 
     @property
     def spare(self) -> str:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 from glance_lite.contract import Family, operation
 from glance_lite.copies import CopyOperations
+from glance_lite.imports.jobs import ImportOperations
 from glance_lite.metadefs.operations import MetadefOperations
 from glance_lite.notify.operations import OutboxOperations
 from glance_lite.tasks import TaskOperations
@@ -429,6 +430,7 @@ class Operations(
     CommitOperations,
     BackgroundOperations,
     CopyOperations,
+    ImportOperations,
     OutboxOperations,
 ):
     """All families: what `Layer.next` offers."""

@@ -20,6 +20,7 @@ from glance_lite.gateway import Gateway
 from glance_lite.layer import Chain, Layer, Parts, link
 from glance_lite.maintenance.expiry import Expiry
 from glance_lite.maintenance.importer import Importer
+from glance_lite.maintenance.jobs import Jobs
 from glance_lite.maintenance.scrubber import Scrubber
 from glance_lite.maintenance.sweeper import Sweeper
 from glance_lite.maintenance.ticker import Job, Ticker
@@ -46,6 +47,7 @@ class Service:
             self.chain: Chain = link(self.layers)
             inner = self.chain.inner
             self.importer = Importer(conf, inner, parts.wake)
+            self.jobs = Jobs(conf, inner, parts.wake_jobs)
             sweeper = Sweeper(conf, inner)
             vital = [
                 sweeper.heartbeat,
@@ -63,6 +65,7 @@ class Service:
                 if layer.acts():
                     jobs += layer.jobs()
             self._ticker = Ticker(jobs)
+            self._job_ticker = Ticker(self.jobs.jobs)
             self._vital = Ticker(vital)
 
     def start(self) -> None:
@@ -76,9 +79,14 @@ class Service:
                     with _naming(f'[controller] layers: {layer.name} cannot be started'):
                         layer.start()
 
-    def start_background(self) -> None:
-        """Set the background work going: after `start`, in a process that does not fork."""
+    def start_background(self, imports: bool | None = None) -> None:
+        """Set the background work going: after `start`, in a process that does not fork.
+
+        `imports`: whether it does imports; None: as the configuration has it for the API.
+        """
         self._ticker.start()
+        if self.conf.task.api_runs_jobs if imports is None else imports:
+            self._job_ticker.start()
 
     @contextlib.contextmanager
     def _naming_files(self) -> Iterator[None]:
@@ -90,6 +98,7 @@ class Service:
 
     def stop(self) -> None:
         self._ticker.stop()
+        self._job_ticker.stop()
         for layer in self.layers:
             layer.stop()
 

@@ -8,6 +8,7 @@ options in that group. Everything that is wrong is one sentence with file, group
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 import re
 from collections.abc import Mapping
@@ -20,9 +21,12 @@ from glance_lite import conf as configuration
 from glance_lite import plugins
 from glance_lite.conf.stores import COMMON
 from glance_lite.errors import BadStoreConfiguration, ConfigurationError, PluginError
+from glance_lite.imports.jobs import STAGING
 from glance_lite.store import STORE_API, StoreDriver
 
 SINGLE = 'glance_store'
+#: Where staged data lies when nobody says where.
+STAGING_DIRECTORY = '/var/lib/glance/staging'
 
 #: Names that stores of the single-store option had, by the names they have here.
 LONG_NAMES = {
@@ -108,6 +112,31 @@ def _single(conf: cfg.ConfigOpts) -> dict[str, Configured]:
         kind: _configured(conf, kind, SINGLE, kind, option, kind == default)
         for kind in dict.fromkeys(wanted)
     }
+
+
+def staging(conf: cfg.ConfigOpts) -> Configured:
+    """The staging area: a store of files in a group of its own, or at ``node_staging_uri``."""
+    driver = driver_class('file', '[os_glance_staging_store]')
+    opts = [copy.copy(one) for one in driver.opts]
+    directory = next(one for one in opts if one.name == 'filesystem_store_datadir')
+    if conf.enabled_backends:
+        directory.default = STAGING_DIRECTORY
+        settings = dict(read_group(conf, STAGING, [*COMMON, *opts]))
+    else:
+        uri: str = conf.node_staging_uri
+        if not uri.startswith('file:///'):
+            place = configuration.where(conf, 'DEFAULT', 'node_staging_uri')
+            raise BadStoreConfiguration(
+                f'{place}[DEFAULT] node_staging_uri: it must begin with file:///'
+            )
+        settings = {one.dest: one.default for one in (*COMMON, *opts)}
+        settings['filesystem_store_datadir'] = uri.removeprefix('file://')
+    several = settings['filesystem_store_datadirs']
+    if several:
+        settings['filesystem_store_datadir'] = several[0].partition(':')[0]
+        settings['filesystem_store_datadirs'] = None
+    made = driver(STAGING, MappingProxyType(settings))
+    return Configured('file', made, 0, None, False)
 
 
 def _configured(

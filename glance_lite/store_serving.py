@@ -81,6 +81,11 @@ class Store:
         return self.id.startswith('os_glance_')
 
     @property
+    def started(self) -> bool:
+        """Whether the driver has been started in this process."""
+        return self._started
+
+    @property
     def described(self) -> Mapping[str, Any]:
         """What may be shown of the settings."""
         return self.driver.describe() if self._started else {}

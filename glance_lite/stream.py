@@ -196,7 +196,7 @@ class Upload:
 
     def arm(
         self,
-        algorithm: str,
+        algorithm: str | None,
         inspector: Inspector | None = None,
         confirm: Callable[[], None] | None = None,
         checksum: bool = True,
@@ -206,11 +206,12 @@ class Upload:
     ) -> None:
         """Say what is computed and asked on the way.
 
-        When more than `room` bytes have come, `extend` gives a larger one or raises.
+        When more than `room` bytes have come, `extend` gives a larger one or raises. Without an
+        `algorithm` nobody wants to know the hash.
         """
-        self.os_hash_algo = algorithm
+        self.os_hash_algo = algorithm or ''
         told = concurrency.Signal()
-        self._hash = Digest(algorithm, told)
+        self._hash = Digest(algorithm, told) if algorithm else None
         self._md5 = Digest('md5', told) if checksum else None
         self._verifier = verifier
         signed = Beside(verifier.update, told) if verifier else None

@@ -64,7 +64,7 @@ class Api:
                 'associations': Associations(chain),
                 'metaschemas': Metaschemas(),
                 'tasks': Tasks(chain, conf),
-                'imports': Imports(),
+                'imports': Imports(chain, methods, gateway.multi),
                 'cache': Cache(chain),
             }
         )

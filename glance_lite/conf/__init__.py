@@ -23,8 +23,8 @@ from glance_lite.errors import ConfigurationError
 
 MODULES = (
     'api', 'cache', 'controller', 'database', 'fetching', 'image_format', 'import_plugins',
-    'locations', 'maintenance', 'metadefs', 'notify', 'paste', 'protection', 'quota', 'server',
-    'signatures', 'stores', 'tasks',
+    'importing', 'locations', 'maintenance', 'metadefs', 'notify', 'paste', 'protection', 'quota',
+    'server', 'signatures', 'stores', 'tasks',
 )  # fmt: skip
 
 #: Directory of the configuration when nothing else names one, as Glance has it.

@@ -6,7 +6,7 @@ from __future__ import annotations
 from sqlalchemy.engine import Connection
 
 from glance_lite.context import RequestContext
-from glance_lite.db import operations, orphans, rows, tables, usage
+from glance_lite.db import operations, orphans, riders, rows, tables, usage
 from glance_lite.errors import Conflict, Gone, ImageNotFound
 from glance_lite.model import WITH_DATA, Holding, Image, Operation, Stored
 from glance_lite.process import Process
@@ -62,4 +62,7 @@ def commit(connection: Connection, claim: Operation, stored: Stored) -> Image:
 
 
 def abort(connection: Connection, claim: Operation) -> Operation | None:
-    return operations.take(connection, claim)
+    left = operations.take(connection, claim)
+    if left is not None:
+        riders.end(connection, left.serial)
+    return left

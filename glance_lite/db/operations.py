@@ -25,6 +25,7 @@ from glance_lite.db import images as image_rows
 from glance_lite.db import riders, rows, sealing, tables, usage
 from glance_lite.db.clock import db_now
 from glance_lite.errors import Conflict, Gone, ImageNotFound, Invalid
+from glance_lite.imports.jobs import JOB, STAGE, UNSTAGE
 from glance_lite.model import FAILED_UPLOAD, Image, Location, Operation, Stored
 from glance_lite.notify.events import CLAIMED, FAILED
 from glance_lite.process import Process
@@ -40,6 +41,8 @@ failures = tables.failures.c
 RUNNING = model.RUNNING
 #: The kind of an operation that tells stores who may read what they hold.
 GRANT = 'grant'
+#: Kind of an operation that brings data -> the status of the image meanwhile.
+DURING = {'upload': 'saving', STAGE: 'uploading'}
 
 
 def insert(
@@ -146,21 +149,21 @@ def claim_upload(
     image_id: str,
     source: Upload,
     store: str | None,
+    kind: str = 'upload',
 ) -> Operation:
-    """queued -> saving. `Conflict`: another has it, it has data. `Invalid`: formats."""
+    """queued -> saving, uploading. `Conflict`: another has it, it has data. `Invalid`: formats."""
     image = rows.fetch_locked(connection, ctx, image_id)
+    status = DURING[kind]
     if image.status != 'queued':
         raise Conflict(f'An image in status {image.status} takes no data')
-    if not image.disk_format or not image.container_format:
+    if kind == 'upload' and not (image.disk_format and image.container_format):
         raise Invalid('disk_format and container_format must be set before data is sent')
     size = {} if source.size is None else {'size': source.size}
     now = rows.utcnow()
     with usage.counted(connection, image_id, image.owner):
-        if not change_image(
-            connection, image_id, 'queued', status='saving', updated_at=now, **size
-        ):
+        if not change_image(connection, image_id, 'queued', status=status, updated_at=now, **size):
             raise Conflict('The image has just been changed by somebody else')
-    serial = insert(connection, ctx, process, image_id, kind='upload', store=store)
+    serial = insert(connection, ctx, process, image_id, kind=kind, store=store)
     name = set_name(connection, image_id, serial)
     properties = dict(image.properties)
     if FAILED_UPLOAD in properties:
@@ -168,17 +171,39 @@ def claim_upload(
         image_rows.remove_properties(connection, image_id, [FAILED_UPLOAD], now)
     room = riders.claim(connection, source.riders, riders.Ride(image_id, serial))
     claimed = image.replace(
-        status='saving', updated_at=now.replace(microsecond=0), properties=properties, **size
+        status=status, updated_at=now.replace(microsecond=0), properties=properties, **size
     )
     riders.announce(connection, source.riders, claimed, when=CLAIMED)
-    return Operation(serial, image_id, name, claimed, store=store, room=room)
+    return Operation(serial, image_id, name, claimed, kind=kind, store=store, room=room)
 
 
-def set_name(connection: Connection, image_id: str, serial: int) -> str:
-    """What the driver is told as the name of the data of a new operation."""
+#: The same for a copy in one store of an import: what lies in others, or is staged, is no matter.
+_FENCES_OF_STORE = sa.union_all(
+    sa.select(failures.image_id).where(failures.image_id == _ID, failures.fenced == sa.true()),
+    sa.select(operations.image_id).where(
+        operations.image_id == _ID,
+        operations.serial != sa.bindparam('mine', type_=sa.BigInteger),
+        operations.kind.not_in((JOB, STAGE, UNSTAGE)),
+        sa.or_(
+            operations.store.is_(None),
+            operations.store == sa.bindparam('store', type_=sa.String),
+        ),
+    ),
+)
+
+
+def set_name(connection: Connection, image_id: str, serial: int, store: str | None = None) -> str:
+    """What the driver is told as the name of the data of a new operation.
+
+    `store`: of an import, which writes to several.
+    """
     # Whoever was swept may wake up and write under the old name, and as long as there is a row
     # something under the old name may be removed: it must not be ours.
-    if not connection.execute(_FENCES, {'id': image_id, 'mine': serial}).first():
+    mine = {'id': image_id, 'mine': serial}
+    fences = _FENCES
+    if store is not None:
+        mine['store'], fences = store, _FENCES_OF_STORE
+    if not connection.execute(fences, mine).first():
         return image_id
     name = f'{image_id}-{serial}'
     connection.execute(
@@ -210,7 +235,7 @@ def _check_alive(connection: Connection, claim: Operation) -> None:
     status = sa.select(images.status).where(
         images.id == claim.image_id, images.deleted == sa.false()
     )
-    if connection.execute(status).scalar() != 'saving':
+    if connection.execute(status).scalar() != DURING[claim.kind]:
         raise Gone('The image was deleted during the upload')
 
 
@@ -247,13 +272,13 @@ def _commit(connection: Connection, claim: Operation, stored: Stored) -> None:
     insert_location(connection, image_id, stored)
 
 
-def insert_location(connection: Connection, image_id: str, stored: Stored) -> None:
-    """The row of data that has just been stored."""
+def insert_location(connection: Connection, image_id: str, stored: Stored) -> int:
+    """The row of data that has just been stored; its id."""
     now = rows.utcnow()
     metadata = dict(stored.metadata)
     if stored.store is not None:
         metadata['store'] = stored.store
-    connection.execute(
+    key = connection.execute(
         sa.insert(tables.image_locations).values(
             image_id=image_id,
             value=sealing.seal(connection, stored.url),
@@ -263,7 +288,9 @@ def insert_location(connection: Connection, image_id: str, stored: Stored) -> No
             updated_at=now,
             deleted=False,
         )
-    )
+    ).inserted_primary_key
+    assert key is not None
+    return int(key[0])
 
 
 def abort_upload(
@@ -288,7 +315,8 @@ def abort_upload(
 def give_back(connection: Connection, left: Operation, reason: str) -> None:
     nothing = dict.fromkeys(image_rows.OF_DATA)
     with usage.counted(connection, left.image_id):
-        queued = change_image(connection, left.image_id, 'saving', status='queued', **nothing)
+        during = DURING[left.kind]
+        queued = change_image(connection, left.image_id, during, status='queued', **nothing)
     riders.end(connection, left.serial)
     # Unless it was deleted by somebody, when there is nobody to tell.
     if queued:

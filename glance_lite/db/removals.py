@@ -6,6 +6,7 @@ If a store turns out to need the data (`InUse`), the rows are brought back from 
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import json
 from typing import Any
@@ -15,10 +16,11 @@ from sqlalchemy.engine import Connection
 
 from glance_lite.context import RequestContext
 from glance_lite.db import images as image_rows
-from glance_lite.db import imports, operations, outbox, riders, rows, sealing, tables, usage
+from glance_lite.db import imports, operations, outbox, parts, riders, rows, sealing, tables, usage
 from glance_lite.db.clock import db_now
 from glance_lite.errors import Conflict, Forbidden, NotFound
-from glance_lite.model import DEFERRED, WITH_DATA, Location, Operation, status_when_deleted
+from glance_lite.imports.jobs import LOCK
+from glance_lite.model import DEFERRED, WITH_DATA, Image, Location, Operation, status_when_deleted
 from glance_lite.notify.events import Notice
 from glance_lite.process import Process
 
@@ -60,12 +62,19 @@ def claim_delete(
         imports.cancel(connection, image, for_good=not removed)
     gone_image = image.replace(status=status, updated_at=now.replace(microsecond=0))
     notices = riders.notices(ctx.riders, gone_image)
+    left = parts.cancel(connection, process, image_id) if _may_have_jobs(image) else ()
     if not removed:
         outbox.write(connection, notices)
-        return Operation(0, image_id, image_id, kind='delete')
-    return operations.note_removal(
+        return Operation(0, image_id, image_id, kind='delete', left=left)
+    noted = operations.note_removal(
         connection, ctx, process, image_id, removed, 'delete', kept, notices
     )
+    return dataclasses.replace(noted, left=left)
+
+
+def _may_have_jobs(image: Image) -> bool:
+    """PERF: nearly no image has one, and nothing need be asked."""
+    return image.status in ('uploading', 'importing') or LOCK in image.properties
 
 
 def _hide(

@@ -10,9 +10,10 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
-from glance_lite.db import copies, imports, removals, rows, tables
+from glance_lite.db import copies, imports, removals, riders, rows, tables
 from glance_lite.db import operations as protocol
 from glance_lite.db.clock import db_now
+from glance_lite.imports.jobs import JOB, STAGED
 from glance_lite.model import Image, Operation
 from glance_lite.process import Process, is_gone
 
@@ -48,7 +49,7 @@ _ALL = (
         operations.started,
         db_now().label('now'),
     )
-    .where(operations.state.not_in((imports.WAITING, imports.SUSPENDED)))
+    .where(operations.state.not_in((imports.WAITING, imports.SUSPENDED, STAGED)))
     .order_by(operations.serial)
 )
 
@@ -87,7 +88,7 @@ def take_over(connection: Connection, here: Process, found: Operation) -> Operat
     us, so it has our process now, and if we end, it is abandoned again. An import is nobody's: it
     waits for whoever takes it.
     """
-    if found.kind == imports.KIND:
+    if found.kind in (imports.KIND, JOB):
         imports.wait_again(connection, found)
         return None
     if connection.dialect.name != 'sqlite':
@@ -95,19 +96,20 @@ def take_over(connection: Connection, here: Process, found: Operation) -> Operat
     loaded = rows.load(connection, found.image_id, None)
     image = loaded[0] if loaded else None
     running = found.state == protocol.RUNNING
-    if found.kind == 'upload' and not running and _written_by_others(connection, image):
+    if found.kind in protocol.DURING and not running and _written_by_others(connection, image):
         return None
     left = protocol.take(connection, found, started=db_now(), **dataclasses.asdict(here))
     if left is None:
         return None
     if left.kind == protocol.GRANT:
         return left
-    if left.kind in ('upload', copies.KIND):
+    if left.kind in (*protocol.DURING, copies.KIND):
         of = sa.select(images.owner).where(images.id == left.image_id)
         left = dataclasses.replace(left, image=image, owner=connection.execute(of).scalar())
     if left.kind == copies.KIND:
+        riders.end(connection, left.serial)
         return left
-    if left.kind != 'upload':
+    if left.kind not in protocol.DURING:
         kept = sa.select(operations.kept).where(operations.serial == left.serial)
         note = connection.execute(kept).scalar_one()
         locations, notices = removals.noted(connection, note)

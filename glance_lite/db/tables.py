@@ -314,6 +314,39 @@ usage = sa.Table(
     **_MYSQL,
 )
 
+#: What an operation of kind ``job`` is to import, and how far it is.
+jobs = sa.Table(
+    'gl_jobs',
+    own,
+    Column('serial', _Serial, primary_key=True, autoincrement=False),  # of the operation
+    Column('task_id', String(36), nullable=False),
+    Column('image_id', String(36), nullable=False),
+    Column('method', String(255), nullable=False),
+    # JSON: what was asked for, by whom, what of the image is to be restored
+    Column('wanted', Text().with_variant(mysql.LONGTEXT(), 'mysql'), nullable=False),
+    # JSON: which steps are over, and what others keep
+    Column('steps', Text().with_variant(mysql.LONGTEXT(), 'mysql'), nullable=False),
+    Column('percent', Integer, nullable=False),
+    Column('created', DateTime, nullable=False),  # the database's clock
+    Index('gl_jobs_image', 'image_id'),
+    **_MYSQL,
+)
+
+#: The copy of a job in one store.
+copies = sa.Table(
+    'gl_copies',
+    own,
+    Column('id', _Serial, primary_key=True),
+    Column('job', _Serial, nullable=False),  # serial of the operation
+    Column('image_id', String(36), nullable=False),
+    Column('store', String(255), nullable=False),
+    Column('state', String(20), nullable=False),  # waiting, done, failed
+    Column('location', _Serial),  # id in image_locations
+    Column('reason', Text),
+    Index('gl_copies_job', 'job'),
+    **_MYSQL,
+)
+
 #: What there is to know of an image whose upload failed.
 failures = sa.Table(
     'gl_failures',

@@ -36,8 +36,8 @@ class Job:
     method: str
     #: what the request's ``method`` object says beside its name, as `ImportMethod.validate` gave it
     fields: Mapping[str, Any] = dataclasses.field(default_factory=_empty)
-    #: ids of the stores where the data goes; None is the only store of the single-store option
-    stores: tuple[str | None, ...] = ()
+    #: ids of the stores where the data goes
+    stores: tuple[str, ...] = ()
     #: whether one store that fails undoes all
     all_must_succeed: bool = True
     #: who asked

@@ -17,6 +17,7 @@ from glance_lite.model import RESERVED_PREFIX, Changes
 
 if TYPE_CHECKING:
     from glance_lite.context import RequestContext
+    from glance_lite.imports.jobs import ImportRequest
     from glance_lite.layer import Parts
     from glance_lite.model import Image, Member, NewLocation
     from glance_lite.stream import Upload
@@ -77,6 +78,17 @@ class Auth(MetadefAuth):
     ) -> Image:
         self._changeable(ctx, image_id)
         return self.next.upload(ctx, image_id, source, store)
+
+    def stage(self, ctx: RequestContext, image_id: str, source: Upload) -> Image:
+        self._changeable(ctx, image_id)
+        return self.next.stage(ctx, image_id, source)
+
+    def import_image(self, ctx: RequestContext, image_id: str, asked: ImportRequest) -> Image:
+        if asked.method == 'copy-image':
+            may_write(ctx)  # whose images may be copied, the policy says
+        else:
+            self._changeable(ctx, image_id)
+        return self.next.import_image(ctx, image_id, asked)
 
     def delete_from_store(self, ctx: RequestContext, image_id: str, store: str) -> None:
         self._changeable(ctx, image_id)

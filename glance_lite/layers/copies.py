@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING
@@ -27,6 +28,7 @@ if TYPE_CHECKING:
     from glance_lite.gateway import Gateway
     from glance_lite.layers.grants import Grants
     from glance_lite.operations import Operations
+    from glance_lite.store import Caller
 
 LOG = logging.getLogger(__name__)
 
@@ -65,17 +67,27 @@ class Copies:
         """What was claimed is done, or nothing is."""
         stored: Stored | None = None
         try:
-            stored = self._within(claim) or self._through(claim, copying)
+            stored = self.within(claim) or self._through(claim, copying)
             location = stored.location
             self._compare(claim, location)
             with self._grants.around(next, ctx, claim.image_id, (location,)):
                 return next.commit_copy(ctx, claim, stored)
         except BaseException as ex:
             # BaseException: a command that is interrupted must clean up as well.
-            self._take_back(next, ctx, claim, stored, ex)
+            self.take_back(next, ctx, claim, stored, ex)
             raise
 
-    def _within(self, claim: Operation) -> Stored | None:
+    def granting(
+        self, next: Operations, ctx: RequestContext, claim: Operation, stored: Stored
+    ) -> contextlib.AbstractContextManager[None]:
+        """For the write of what was stored: a store may have to be told who reads it."""
+        return self._grants.around(next, ctx, claim.image_id, (stored.location,))
+
+    def caller_of(self, image: Image) -> Caller | None:
+        """Who stores data of an image that nobody is waiting for."""
+        return self._callers.service(image.owner)
+
+    def within(self, claim: Operation) -> Stored | None:
         """Copied by the backend itself; None: no location is in one that can."""
         image, store_id = claim.image, str(claim.store)
         assert image is not None
@@ -126,7 +138,7 @@ class Copies:
         if wanted is not None and size != wanted:
             raise StoreError(f'The copy of image {claim.image_id} has {size} bytes, not {wanted}')
 
-    def _take_back(
+    def take_back(
         self,
         next: Operations,
         ctx: RequestContext,

@@ -15,6 +15,7 @@ from glance_lite.db import (
     engine,
     images,
     imports,
+    jobs,
     lists,
     members,
     metadef_lists,
@@ -23,20 +24,24 @@ from glance_lite.db import (
     operations,
     orphans,
     outbox,
+    parts,
     removals,
     rows,
     sealing,
+    staging,
     sweeps,
     usage,
 )
 from glance_lite.db import (
     tasks as task_rows,
 )
+from glance_lite.imports.jobs import STAGE
 from glance_lite.layer import Layer, Metric, Parts, overrides
 from glance_lite.process import Process
 
 if TYPE_CHECKING:
     from glance_lite.context import RequestContext
+    from glance_lite.imports.jobs import NewJob, Progress, Step
     from glance_lite.metadefs.model import (
         Association,
         Definition,
@@ -250,6 +255,54 @@ class Database(Layer):
 
     def abort_copy(self, ctx: RequestContext, claim: Operation) -> Operation | None:
         return self._write(ctx, copies.abort, claim)
+
+    # --- imports
+
+    def claim_stage(
+        self, ctx: RequestContext, image_id: str, source: Upload, store: str
+    ) -> Operation:
+        return self._write(
+            ctx, operations.claim_upload, ctx, self.process, image_id, source, store, STAGE
+        )
+
+    def commit_stage(
+        self, ctx: RequestContext, claim: Operation, source: Upload, stored: Stored
+    ) -> Image:
+        return self._write(ctx, staging.commit, claim, source, stored)
+
+    def claim_job(self, ctx: RequestContext, image_id: str, job: NewJob) -> Operation:
+        return self._write(ctx, jobs.claim, ctx, self.process, image_id, job)
+
+    def list_jobs(self, ctx: RequestContext) -> tuple[Operation, ...]:
+        return self.database.read(jobs.waiting)
+
+    def take_job(self, ctx: RequestContext, found: Operation) -> Operation | None:
+        return self._write(ctx, jobs.take, self.process, found)
+
+    def tell_job(self, ctx: RequestContext, claim: Operation, progress: Progress) -> None:
+        self._write(ctx, jobs.tell, claim, progress)
+
+    def finish_step(self, ctx: RequestContext, claim: Operation, step: Step) -> Operation:
+        return self._write(ctx, jobs.finish_step, claim, step)
+
+    def claim_part(self, ctx: RequestContext, claim: Operation, store: str) -> Operation:
+        return self._write(ctx, parts.claim, ctx, self.process, claim, store)
+
+    def commit_part(
+        self, ctx: RequestContext, claim: Operation, part: Operation, stored: Stored
+    ) -> Image:
+        return self._write(ctx, parts.commit, claim, part, stored)
+
+    def fail_part(
+        self, ctx: RequestContext, claim: Operation, store: str, reason: str
+    ) -> Operation:
+        return self._write(ctx, parts.fail, claim, store, reason)
+
+    def commit_job(self, ctx: RequestContext, claim: Operation) -> Operation:
+        return self._write(ctx, parts.commit_job, claim)
+
+    def abort_job(self, ctx: RequestContext, claim: Operation, reason: str) -> Operation | None:
+        return self._write(ctx, parts.abort_job, claim, reason)
 
     # --- data that lies somewhere already
 

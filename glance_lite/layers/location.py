@@ -32,11 +32,14 @@ from glance_lite.errors import (
     StillNeeded,
     StoreError,
 )
+from glance_lite.imports.jobs import JOB, STAGE, STAGING, UNSTAGE
 from glance_lite.inspection import Inspector
 from glance_lite.layer import Layer, Metric, Parts, overrides
 from glance_lite.layers.callers import Callers
 from glance_lite.layers.copies import Copies
 from glance_lite.layers.grants import Grants
+from glance_lite.layers.importing import Importing
+from glance_lite.layers.jobs import Tools, make_runner, run_next
 from glance_lite.layers.registration import Registration
 from glance_lite.model import FAILED_UPLOAD, RUNNING, Location, StoreInfo
 from glance_lite.relocation import plan
@@ -45,6 +48,7 @@ from glance_lite.signatures import Signatures
 if TYPE_CHECKING:
     from glance_lite.context import RequestContext
     from glance_lite.copies import Copying, Verifying
+    from glance_lite.imports.jobs import ImportRequest
     from glance_lite.model import (
         Changes,
         Image,
@@ -85,6 +89,21 @@ class Locations(Layer):
         self._delayed: bool = parts.conf.delayed_delete
         self._scrub_time: int = parts.conf.scrub_time
         self._wake = parts.wake
+        self._wake_jobs = parts.wake_jobs
+        self._importing = Importing(parts.gateway, parts.conf)
+        self._tools = Tools(
+            parts.gateway,
+            self._importing,
+            self._copies,
+            self._signatures,
+            self._inspector,
+            self._holding,
+            self._remove,
+            self._algorithm,
+            self._checksum,
+            parts.conf.image_size_cap,
+            make_runner(parts.conf),
+        )
         # serial -> state of the operations this process has under way
         self._held: dict[int, str] = {}
 
@@ -120,21 +139,45 @@ class Locations(Layer):
         with self._holding(claim):
             return self._stream(ctx, claim, source, chosen.id)
 
+    def stage(self, ctx: RequestContext, image_id: str, source: Upload) -> Image:
+        if 'glance-direct' not in self._importing.methods:
+            raise NotFound('The import method glance-direct is not available here')
+        self._gateway.use_staging()
+        self._gateway.staging.health.admit()
+        source.check_declared()
+        claim = self.next.claim_stage(ctx, image_id, source, STAGING)
+        with self._holding(claim):
+            return self._stream(ctx, claim, source, STAGING)
+
+    def _arm(self, ctx: RequestContext, claim: Operation, source: Upload) -> None:
+        """What is asked on the way. Of staged data only the size: a plug-in may change it."""
+
+        def confirm() -> None:
+            self.next.confirm_upload(ctx, claim, source)
+
+        def extend() -> int | None:
+            return self.next.extend_upload(ctx, claim, source)
+
+        if claim.kind == STAGE:
+            source.arm(None, None, confirm, False, None, claim.room, extend)
+            return
+        verifier = self._signatures.verifier(ctx, claim.image)
+        inspector = self._inspector(claim.image)
+        source.arm(
+            self._algorithm, inspector, confirm, self._checksum, verifier, claim.room, extend
+        )
+
     def _stream(
         self, ctx: RequestContext, claim: Operation, source: Upload, store_id: str
     ) -> Image:
         stored: Stored | None = None
         try:
-            source.arm(
-                self._algorithm,
-                self._inspector(claim.image),
-                lambda: self.next.confirm_upload(ctx, claim, source),
-                self._checksum,
-                self._signatures.verifier(ctx, claim.image),
-                claim.room,
-                lambda: self.next.extend_upload(ctx, claim, source),
-            )
+            self._arm(ctx, claim, source)
             stored = self._gateway.put(store_id, claim.name, claim.spare, source)
+            if claim.kind == STAGE:
+                where = {'host': self._importing.self_url}
+                there = dataclasses.replace(stored, metadata=where)
+                return self.next.commit_stage(ctx, claim, source, there)
             with self._grants.around(self.next, ctx, claim.image_id, (stored.location,)):
                 return self.next.commit_upload(ctx, claim, source, stored)
         except BaseException as ex:
@@ -304,11 +347,29 @@ class Locations(Layer):
         found = self._registration.digests(claim.image, new, lambda: self.next.is_held(ctx, claim))
         self.next.commit_import(ctx, claim, found)
 
+    # --- imports
+
+    def import_image(self, ctx: RequestContext, image_id: str, asked: ImportRequest) -> Image:
+        image = self.next.peek(ctx, image_id)
+        new = self._importing.new_job(image, asked)
+        if new is None:
+            return image
+        claim = self.next.claim_job(ctx, image_id, new)
+        self._wake_jobs.set()
+        return claim.image or image
+
+    def run_next_job(self, ctx: RequestContext) -> bool:
+        return run_next(self._tools, self.next, ctx)
+
     # --- away
 
     def delete_image(self, ctx: RequestContext, image_id: str) -> None:
-        claim = self.next.defer_delete if self._delayed else self.next.claim_delete
-        self._remove(ctx, claim(ctx, image_id))
+        claim = (self.next.defer_delete if self._delayed else self.next.claim_delete)(ctx, image_id)
+        try:
+            self._remove(ctx, claim)
+        finally:
+            for left in claim.left:
+                self._remove(ctx, left)
 
     def scrub_next(self, ctx: RequestContext) -> bool:
         claim = self.next.take_deferred(ctx, self._scrub_time)
@@ -346,6 +407,9 @@ class Locations(Layer):
     def _remove_each(self, ctx: RequestContext, claim: Operation) -> Operation | None:
         """What is left to be removed, None if nothing is. `InUse`: a store needs it: it stays."""
         needed, caller = False, self._callers.of(ctx)
+        if claim.kind == UNSTAGE:
+            self._gateway.use_staging()
+            self._importing.workshop.clear(claim.name)
         for number, location in enumerate(claim.locations):
             try:
                 self._gateway.remove(location, caller)
@@ -405,13 +469,13 @@ class Locations(Layer):
             return False  # ours, and alive: it is our signs of life that did not get through
         claim = self.next.take_over(ctx, found)
         if claim is None:
-            if found.kind == 'import':
-                self._wake.set()  # it waits now
+            if found.kind in ('import', JOB):
+                (self._wake if found.kind == 'import' else self._wake_jobs).set()  # it waits now
             return False
         # One that was taken up before waits for its store.
         level = logging.WARNING if found.state == RUNNING else logging.INFO
         LOG.log(level, 'Image %s: taking up an unfinished %s', claim.image_id, claim.kind)
-        if claim.kind in ('upload', 'copy'):
+        if claim.kind in ('upload', 'copy', STAGE):
             with self._holding(claim):
                 self._remove_named(ctx, claim)
         elif claim.kind == 'grant':
@@ -455,6 +519,8 @@ class Locations(Layer):
         wanted = {found.url for found in claim.image.locations} if claim.image else set()
         caller = self._callers.service(claim.owner)
         try:
+            if claim.kind == STAGE:
+                self._gateway.use_staging()
             for name in dict.fromkeys((claim.name, claim.spare)):
                 self._gateway.remove_named(claim.store, name, wanted, caller)
         except StoreError as ex:

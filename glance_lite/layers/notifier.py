@@ -22,6 +22,7 @@ from glance_lite.notify.driver import NoopNotifier, NotifierDriver
 from glance_lite.notify.events import (
     BEGUN,
     CLAIMED,
+    DONE,
     ERROR,
     FAILED,
     INFO,
@@ -37,6 +38,7 @@ if TYPE_CHECKING:
     from oslo_config import cfg
 
     from glance_lite.context import RequestContext
+    from glance_lite.imports.jobs import ImportRequest
     from glance_lite.maintenance.ticker import Job
     from glance_lite.model import Changes, Image, Member, NewLocation, Rider, Wanted
     from glance_lite.stream import Download, Upload
@@ -180,6 +182,28 @@ class Notifier(MetadefNotifier):
         new = dataclasses.replace(new, riders=(*new.riders, *riders))
         self.next.add_location(ctx, image_id, new)
         self.told()
+
+    def stage(self, ctx: RequestContext, image_id: str, source: Upload) -> Image:
+        for when in (CLAIMED, DONE, FAILED):
+            for rider in self.events('image.update', when=when):
+                source.ride(rider)
+        try:
+            return self.next.stage(ctx, image_id, source)
+        finally:
+            self.told()
+
+    def import_image(self, ctx: RequestContext, image_id: str, asked: ImportRequest) -> Image:
+        riders = (
+            *self.events('task.create', 'image.update', when=CLAIMED),
+            *self.events('task.processing', 'image.prepare', when=BEGUN),
+            *self.events('image.upload', 'image.activate', when=PLACED),
+            *self.events('image.update', 'task.success', 'task.run'),
+            *self.events('image.update', 'task.failure', when=FAILED),
+        )
+        asked = dataclasses.replace(asked, riders=(*asked.riders, *riders))
+        image = self.next.import_image(ctx, image_id, asked)
+        self.told()
+        return image
 
     # --- members
 

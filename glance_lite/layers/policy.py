@@ -20,6 +20,7 @@ from glance_lite.policy.target import Target, target_of
 
 if TYPE_CHECKING:
     from glance_lite.context import RequestContext
+    from glance_lite.imports.jobs import ImportRequest
     from glance_lite.model import Location, Member, NewLocation, Query, StoreInfo, Wanted
     from glance_lite.stream import Download, Upload
     from glance_lite.tasks import NewTask, Task, TaskPage, TaskQuery
@@ -133,6 +134,17 @@ class Policy(MetadefPolicy):
     ) -> Image:
         self._change(ctx, image_id, 'upload_image')
         return self.next.upload(ctx, image_id, source, store)
+
+    def stage(self, ctx: RequestContext, image_id: str, source: Upload) -> Image:
+        self._change(ctx, image_id, 'modify_image')
+        return self.next.stage(ctx, image_id, source)
+
+    def import_image(self, ctx: RequestContext, image_id: str, asked: ImportRequest) -> Image:
+        if asked.method == 'copy-image':
+            self._enforce(ctx, self.next.peek(ctx, image_id), 'copy_image')
+        else:
+            self._change(ctx, image_id, 'modify_image')
+        return self.next.import_image(ctx, image_id, asked)
 
     def download(self, ctx: RequestContext, image_id: str, wanted: Wanted) -> Download:
         image = self.next.peek(ctx, image_id)

@@ -19,6 +19,7 @@ from glance_lite.policy.protections import Protections, Readable
 
 if TYPE_CHECKING:
     from glance_lite.context import RequestContext
+    from glance_lite.imports.jobs import ImportRequest
     from glance_lite.model import Changes, Member, Query, Wanted
     from glance_lite.stream import Download, Upload
 
@@ -78,6 +79,12 @@ class PropertyProtection(Layer):
         self, ctx: RequestContext, image_id: str, source: Upload, store: str | None
     ) -> Image:
         return self._seen(ctx, self.next.upload(ctx, image_id, source, store))
+
+    def stage(self, ctx: RequestContext, image_id: str, source: Upload) -> Image:
+        return self._seen(ctx, self.next.stage(ctx, image_id, source))
+
+    def import_image(self, ctx: RequestContext, image_id: str, asked: ImportRequest) -> Image:
+        return self._seen(ctx, self.next.import_image(ctx, image_id, asked))
 
     def download(self, ctx: RequestContext, image_id: str, wanted: Wanted) -> Download:
         download = self.next.download(ctx, image_id, wanted)

@@ -19,6 +19,7 @@ from glance_lite.unified_limits import UnifiedLimits
 
 if TYPE_CHECKING:
     from glance_lite.context import RequestContext
+    from glance_lite.imports.jobs import ImportRequest
     from glance_lite.model import Changes, Image, Member, NewLocation, Rider
     from glance_lite.stream import Upload
 
@@ -126,6 +127,27 @@ class Quota(Layer):
             riders = _coming(owner, None, self._limits(owner))
             new = dataclasses.replace(new, riders=(*new.riders, *riders))
         self.next.add_location(ctx, image_id, new)
+
+    def stage(self, ctx: RequestContext, image_id: str, source: Upload) -> Image:
+        cap = self._size_cap
+        source.limit_to(cap, f'An image may have {cap} bytes at most (image_size_cap)')
+        if self._unified:
+            owner = self.next.peek(ctx, image_id).owner
+            limits = self._limits(owner)
+            if 'staged' in limits:
+                limit = limits['staged']
+                source.limit_to(limit, f'A project may stage {limit} bytes at most')
+                source.ride(Reservation(owner, source.size, limit, 'staged'))
+            if 'uploading' in limits:
+                source.ride(Ceiling(owner, 'uploading', limits['uploading']))
+        return self.next.stage(ctx, image_id, source)
+
+    def import_image(self, ctx: RequestContext, image_id: str, asked: ImportRequest) -> Image:
+        if self._storage or self._unified:
+            owner = self.next.peek(ctx, image_id).owner
+            riders = _coming(owner, None, self._limits(owner))
+            asked = dataclasses.replace(asked, riders=(*asked.riders, *riders))
+        return self.next.import_image(ctx, image_id, asked)
 
     # --- asking
 

@@ -34,6 +34,8 @@ from glance_lite.context import RequestContext
 from glance_lite.copies import Copying, Verifying
 from glance_lite.errors import GlanceLiteError, ImageNotFound, Unavailable
 from glance_lite.gateway import Gateway
+from glance_lite.imports.jobs import Copy, ImportRequest, NewJob, Progress, Running, Step
+from glance_lite.imports.values import Job
 from glance_lite.layer import Chain, Layer, Parts, link, overrides
 from glance_lite.model import (
     Changes,
@@ -173,7 +175,7 @@ class Recorder(Layer):
         """A result of the kind the operation gives, about what it was asked for."""
         words = list(inspect.signature(OPERATIONS[name]).parameters)[2:]
         asked = dict(zip(words, args, strict=True))
-        if name == 'upload':
+        if name in ('upload', 'stage'):
             asked['source'].arm('sha512')
             while asked['source'].read(1 << 20):
                 pass
@@ -225,6 +227,14 @@ def _operation(name: str, ctx: RequestContext, asked: dict[str, Any]) -> Operati
     if name == 'claim_copy':
         bare = image.replace(os_hash_algo=None, os_hash_value=None, checksum=None)
         return Operation(1, image.id, image.id, bare, kind='copy', store=asked['store'])
+    if name == 'claim_stage':
+        return Operation(1, image.id, image.id, image, kind='stage', store=asked['store'])
+    if name == 'claim_part':
+        return Operation(2, image.id, image.id, image, kind='copy', store=asked['store'])
+    if name == 'take_job':
+        return dataclasses.replace(_job(image.id), image=image)
+    if name in ('commit_job', 'abort_job'):
+        return dataclasses.replace(_claim(image.id), kind='unstage', locations=())
     if name == 'take_import':
         new = NewLocation(f'memory://ram/{image.id}', {'store': 'ram'})
         return dataclasses.replace(_claim(image.id), kind='import', new=new)
@@ -256,7 +266,9 @@ ANSWERS: dict[str, Callable[[str, RequestContext, dict[str, Any]], Any]] = {
     'Member': _member,
     'Operation': _operation,
     'Operation | None': _operation,
-    'tuple[Operation, ...]': lambda name, ctx, asked: (_claim(str(uuid.uuid4())),),
+    'tuple[Operation, ...]': lambda name, ctx, asked: (
+        (_job if name == 'list_jobs' else _claim)(str(uuid.uuid4())),
+    ),
     'Page': lambda name, ctx, asked: Page([_image(name, ctx, asked)], False, None),
     'Download': lambda name, ctx, asked: Download(
         _image(name, ctx, asked), iter([DATA]), len(DATA)
@@ -316,6 +328,13 @@ def _claim(image_id: str) -> Operation:
     return Operation(1, image_id, image_id, image, image.locations, store='ram')
 
 
+def _job(image_id: str) -> Operation:
+    image = make_image(image_id)
+    asked = Job(1, 'a task', image, 'copy-image', {}, ('spare',))
+    running = Running(asked, (Copy('spare'),))
+    return Operation(1, image_id, f'{image_id}-1', image, kind='job', job=running)
+
+
 #: Parameter of an operation -> what the kit gives for it, for an image id.
 ARGUMENTS: dict[str, Callable[[str], Any]] = {
     'image_id': lambda image_id: image_id,
@@ -348,6 +367,13 @@ ARGUMENTS: dict[str, Callable[[str], Any]] = {
     'tasks': lambda image_id: TaskQuery({}),
     'copying': lambda image_id: Copying(image_id, 'spare'),
     'verifying': Verifying,
+    'asked': lambda image_id: ImportRequest('copy-image', stores=('spare',)),
+    'job': lambda image_id: NewJob(
+        ImportRequest('copy-image', stores=('spare',)), {}, ('spare',), True, 'active'
+    ),
+    'progress': lambda image_id: Progress(50, 'fetch'),
+    'step': lambda image_id: Step('fetch', 'a file', len(DATA)),
+    'part': _claim,
     'claim': _claim,
     'found': _claim,
     'held': lambda image_id: {1: 'running'},

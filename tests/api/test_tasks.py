@@ -51,13 +51,13 @@ def test_a_large_input_is_refused(app):
     assert app.request('POST', TASKS, body, **ADMIN).status == 413
 
 
-def test_no_import_method_is_pretended(app):
-    """With the default configuration, which names three."""
+def test_methods_that_are_switched_off_are_refused(make_app):
+    app = make_app(default='enabled_import_methods = [copy-image]')
     image = app.create(disk_format='raw', container_format='bare')
     link = image['self']
-    assert app.get('/v2/info/import').json['import-methods']['value'] == []
+    assert app.get('/v2/info/import').json['import-methods']['value'] == ['copy-image']
     assert app.request('PUT', link + '/stage', b'data', kind=OCTETS).status == 404
-    for name in app.conf.enabled_import_methods:
+    for name in ('glance-direct', 'web-download', 'no-such-method'):
         body = {'method': {'name': name, 'uri': 'http://a.example/b'}}
         answer = app.request('POST', link + '/import', body)
         assert answer.status == 400 and name in answer.body.decode()

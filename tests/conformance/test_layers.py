@@ -20,6 +20,7 @@ from oslo_config import cfg
 from glance_lite import plugins
 from glance_lite.db import admin
 from glance_lite.errors import Forbidden, Invalid
+from glance_lite.imports.jobs import Progress, Step
 from glance_lite.layer import Layer, Metric
 from glance_lite.layers.auth import Auth
 from glance_lite.layers.db import Database
@@ -280,6 +281,44 @@ class TestDatabase(LayerConformance):
         return (self.claim(image_id)[0],)
 
     for_end_operation = for_take_over
+
+    def for_commit_stage(self, image_id):
+        source = make_upload()
+        claim = self.subject.claim_stage(OWNER, image_id, source, 'os_glance_staging_store')
+        return claim, source, Stored(f'file:///staging/{image_id}', None, 5)
+
+    def for_claim_job(self, image_id):
+        self.fill(image_id)
+        return super().arguments('claim_job', image_id)
+
+    def for_take_job(self, image_id):
+        return (self.subject.claim_job(OWNER, *self.for_claim_job(image_id)),)
+
+    def job(self, image_id):
+        return self.subject.take_job(OWNER, *self.for_take_job(image_id))
+
+    def for_tell_job(self, image_id):
+        return self.job(image_id), Progress(50, 'fetch')
+
+    def for_finish_step(self, image_id):
+        return self.job(image_id), Step('fetch', 'a file', 5)
+
+    def for_claim_part(self, image_id):
+        return self.job(image_id), 'spare'
+
+    def for_commit_part(self, image_id):
+        job = self.job(image_id)
+        stored = Stored(f'memory://spare/{image_id}', 'spare', 5, None, 'sha512', 'a' * 128)
+        return job, self.subject.claim_part(OWNER, job, 'spare'), stored
+
+    def for_fail_part(self, image_id):
+        return self.job(image_id), 'spare', 'full'
+
+    def for_commit_job(self, image_id):
+        return (self.job(image_id),)
+
+    def for_abort_job(self, image_id):
+        return self.job(image_id), 'full'
 
     def for_relocate(self, image_id):
         self.fill(image_id)

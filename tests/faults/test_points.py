@@ -103,13 +103,15 @@ def swept(left: Left) -> Left:
 
 
 @contextlib.contextmanager
-def scene(directory: pathlib.Path, engine: str, *faults: str, more: str = '') -> Iterator[Scene]:
+def scene(
+    directory: pathlib.Path, engine: str, *faults: str, more: str = '', stores: str = STORES
+) -> Iterator[Scene]:
     databases.require(engine)
     url = databases.create(engine, directory)
     lines: dict[bool, list[str]] = {True: [], False: []}
     for fault in faults:
         lines[fault.split()[1] in OPERATIONS].append(f'fault = {fault}')
-    stores = STORES.replace('STORE', '\n'.join(lines[False]))
+    stores = stores.replace('STORE', '\n'.join(lines[False]))
     stores = stores.replace('LAYER', '\n'.join(lines[True]))
     stores += '[maintenance]\nsweep_interval = 1\n' if more else ''
     try:

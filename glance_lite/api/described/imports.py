@@ -1,9 +1,20 @@
 # SPDX-License-Identifier: Apache-2.0
-"""``/v2/images/{id}/stage`` and ``/import``: refusals only."""
+"""``/v2/images/{id}/stage`` and ``/import``."""
 
 from __future__ import annotations
 
-from glance_lite.api.described import JSON, NOTHING, OBJECT, OCTETS, TEXT, Described, ref
+from glance_lite.api.described import (
+    CHAIN,
+    JSON,
+    NO_CONTENT,
+    OBJECT,
+    OCTETS,
+    TEXT,
+    Answer,
+    Described,
+    Parameter,
+    ref,
+)
 
 SCHEMAS = {
     'Import': {
@@ -20,15 +31,17 @@ SCHEMAS = {
 
 HANDLERS = {
     'stage': Described(
-        'Send data for an import. No method that takes it is available.',
-        NOTHING,
-        (404,),
+        'Send data for an import by glance-direct',
+        NO_CONTENT,
+        (*CHAIN, 409, 410, 413, 415),
+        headers=(Parameter('x-openstack-image-size', 'Its size in bytes'),),
         body={OCTETS: {}},
     ),
     'start': Described(
-        'Import data into an image. No method is available.',
-        NOTHING,
-        (413,),
+        'Import data into an image',
+        {202: Answer('It is done in the background; image and task tell what becomes of it')},
+        (*CHAIN, 409, 413, 502, 504),
+        headers=(Parameter('x-image-meta-store', 'Id of the store that takes it'),),
         body={JSON: ref('Import')},
     ),
 }

@@ -5,6 +5,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from glance_lite.imports.jobs import STAGE_HOST
+
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
 
@@ -61,6 +63,7 @@ class ImageView:
             if self._several:
                 stores = [location.store for location in locations]
                 view['stores'] = ','.join(store for store in stores if store)
+        view.pop(STAGE_HOST, None)  # where data lies meanwhile is nobody's business
         view['tags'] = image.tags
         view['self'] = link
         view['file'] = link + '/file'
