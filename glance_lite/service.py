@@ -65,7 +65,7 @@ class Service:
                 if layer.acts():
                     jobs += layer.jobs()
             self._ticker = Ticker(jobs)
-            self._job_ticker = Ticker(self.jobs.jobs)
+            self._job_ticker = Ticker((*self.jobs.jobs, self.jobs.cleaning))
             self._vital = Ticker(vital)
 
     def start(self) -> None:

@@ -37,6 +37,20 @@ OPTIONS: dict[str, list[cfg.Opt]] = {
         ),
     ],
     'task': [
+        cfg.StrOpt(
+            'task_executor',
+            default='taskflow',
+            choices=['taskflow', 'jobboard'],
+            deprecated_opts=[cfg.DeprecatedOpt('executor', group='task')],
+            help='taskflow: whoever does imports looks for them in the database. jobboard: they '
+            'are announced on a board as well.',
+        ),
+        cfg.StrOpt(
+            'jobboard_url',
+            secret=True,
+            help='Where the board is: redis://HOST, etcd://HOST or zookeeper://HOST, with port, '
+            'user, password and path as usual.',
+        ),
         cfg.BoolOpt(
             'api_runs_jobs',
             default=True,

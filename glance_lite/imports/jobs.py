@@ -152,6 +152,11 @@ class ImportOperations(Family):
         return self._unlinked()  # type: ignore[no-any-return]
 
     @operation(writes=True, inner=True)
+    def clean_staging(self, ctx: RequestContext) -> int:
+        """Remove what lies in the staging area of this host and nobody needs; how many files."""
+        return self._unlinked()  # type: ignore[no-any-return]
+
+    @operation(writes=True, inner=True)
     def claim_stage(
         self, ctx: RequestContext, image_id: str, source: Upload, store: str
     ) -> Operation:

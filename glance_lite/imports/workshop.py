@@ -4,18 +4,25 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import pathlib
+import re
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from glance_lite import concurrency
-from glance_lite.errors import LimitExceeded
+from glance_lite.errors import LimitExceeded, Unavailable
 from glance_lite.imports.files import POOL
 from glance_lite.imports.values import Work
 
 #: Seconds between two notes of how far a step is.
 TELL = 2.0
+#: What is behind the name of an operation in the name of its lock.
+LOCKED = '.lock'
+
+#: Ids of images at the beginning of names.
+IDS = re.compile(r'[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}', re.IGNORECASE)
 
 
 class Workshop:
@@ -52,12 +59,50 @@ class Workshop:
 
         concurrency.blocking(POOL, unlink)
 
+    @contextlib.contextmanager
+    def locked(self, name: str) -> Iterator[None]:
+        """Nobody else on this host works on the files of an operation.
+
+        `Unavailable`: somebody does, who was taken for dead.
+        """
+
+        def lock() -> int:
+            flags = os.O_CREAT | os.O_RDWR | os.O_CLOEXEC
+            descriptor = os.open(self.path(name + LOCKED), flags, 0o600)
+            try:
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except OSError as ex:
+                os.close(descriptor)
+                raise Unavailable('Another process is still at work on the import') from ex
+            return descriptor
+
+        descriptor = concurrency.blocking(POOL, lock)
+        try:
+            yield
+        finally:
+            os.close(descriptor)
+
+    def old(self, seconds: float) -> dict[str, list[str]]:
+        """Image id -> names of its files, of those that nobody has written to for so long."""
+
+        def look() -> dict[str, list[str]]:
+            found: dict[str, list[str]] = {}
+            for name in self._names(''):
+                match = IDS.match(name)
+                with contextlib.suppress(FileNotFoundError):
+                    age = time.time() - self.path(name).stat().st_mtime
+                    if match and age >= seconds:
+                        found.setdefault(match[0].lower(), []).append(name)
+            return found
+
+        return concurrency.blocking(POOL, look)
+
     def clear(self, prefix: str, keep: str | None = None) -> None:
-        """Remove the files of an operation, but for one."""
+        """Remove the files of an operation; but for one, and the lock, while it goes on."""
 
         def unlink() -> None:
             for name in self._names(f'{prefix}.'):
-                if name != keep:
+                if keep is None or (name != keep and not name.endswith(LOCKED)):
                     self.path(name).unlink(missing_ok=True)
 
         concurrency.blocking(POOL, unlink)

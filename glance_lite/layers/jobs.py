@@ -20,6 +20,7 @@ from glance_lite.errors import (
     Forbidden,
     GlanceLiteError,
     Gone,
+    ImageNotFound,
     Invalid,
     LimitExceeded,
     StoreError,
@@ -27,7 +28,7 @@ from glance_lite.errors import (
     StoreUnavailable,
     Unavailable,
 )
-from glance_lite.imports.jobs import DONE, FAILED, STAGING, WAITING, Progress, Running, Step
+from glance_lite.imports.jobs import DONE, FAILED, LOCK, STAGING, WAITING, Progress, Running, Step
 from glance_lite.imports.runner import Part, Runner
 from glance_lite.imports.workshop import TELL, StepWork
 from glance_lite.model import RESERVED_PREFIX, Location, Wanted
@@ -53,6 +54,8 @@ LOG = logging.getLogger(__name__)
 FETCH = 'fetch'
 #: Seconds after which an import whose staged data is on no host that looks for it is given up.
 LOST = 3600.0
+#: Seconds for which a file lies in the staging area before it may be one that was left there.
+LEFT = 3600.0
 #: Pauses before a store that does not answer is tried again, in seconds.
 PAUSES = (1.0, 3.0)
 #: What a method or a plug-in may say of an image.
@@ -102,6 +105,30 @@ def run_next(tools: Tools, next: Operations, ctx: RequestContext) -> bool:
             JobRun(tools, next, ctx, claim).run(here)
         return True
     return False
+
+
+def clean_staging(tools: Tools, next: Operations, ctx: RequestContext) -> int:
+    """Remove what others have left in the staging area of this host; how many files.
+
+    Rows say who removes what. This is for what they cannot say: that a file lies on another host,
+    or was written by a process that was taken for dead.
+    """
+    count = 0
+    for image_id, names in tools.importing.workshop.old(LEFT).items():
+        if not _is_needed(next, ctx, image_id):
+            for name in names:
+                tools.importing.workshop.remove(name)
+                count += 1
+            LOG.info('Image %s: %d files removed from the staging area', image_id, len(names))
+    return count
+
+
+def _is_needed(next: Operations, ctx: RequestContext, image_id: str) -> bool:
+    try:
+        image = next.peek(ctx, image_id)
+    except ImageNotFound:
+        return not next.find_vanished(ctx, [image_id])
+    return image.status in ('uploading', 'importing') or LOCK in image.properties
 
 
 def _is_here(tools: Tools, found: Running) -> bool:
@@ -256,11 +283,12 @@ class JobRun:
             )
             self._tell(step, 0.0, None, force=True)
             job = dataclasses.replace(self._job.job, image=self._image)
-            if step == FETCH:
-                outcome = self._method().fetch(job, work)
-            else:
-                outcome = self._plugin(step).apply(job, work)
-            self._finish(step, outcome, before, output)
+            with self._workshop.locked(self._claim.name):
+                if step == FETCH:
+                    outcome = self._method().fetch(job, work)
+                else:
+                    outcome = self._plugin(step).apply(job, work)
+                self._finish(step, outcome, before, output)
 
         return run
 

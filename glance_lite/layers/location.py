@@ -32,6 +32,7 @@ from glance_lite.errors import (
     StillNeeded,
     StoreError,
 )
+from glance_lite.imports import board
 from glance_lite.imports.jobs import JOB, STAGE, STAGING, UNSTAGE
 from glance_lite.inspection import Inspector
 from glance_lite.layer import Layer, Metric, Parts, overrides
@@ -39,7 +40,7 @@ from glance_lite.layers.callers import Callers
 from glance_lite.layers.copies import Copies
 from glance_lite.layers.grants import Grants
 from glance_lite.layers.importing import Importing
-from glance_lite.layers.jobs import Tools, make_runner, run_next
+from glance_lite.layers.jobs import Tools, clean_staging, make_runner, run_next
 from glance_lite.layers.registration import Registration
 from glance_lite.model import FAILED_UPLOAD, RUNNING, Location, StoreInfo
 from glance_lite.relocation import plan
@@ -90,6 +91,7 @@ class Locations(Layer):
         self._scrub_time: int = parts.conf.scrub_time
         self._wake = parts.wake
         self._wake_jobs = parts.wake_jobs
+        self._board = board.make(parts.conf)
         self._importing = Importing(parts.gateway, parts.conf)
         self._tools = Tools(
             parts.gateway,
@@ -355,8 +357,17 @@ class Locations(Layer):
         if new is None:
             return image
         claim = self.next.claim_job(ctx, image_id, new)
-        self._wake_jobs.set()
+        self._announce(claim)
         return claim.image or image
+
+    def _announce(self, claim: Operation) -> None:
+        """An import waits: of the rows, everybody learns in time."""
+        self._wake_jobs.set()
+        if self._board is not None:
+            self._board.announce(claim.serial)
+
+    def clean_staging(self, ctx: RequestContext) -> int:
+        return clean_staging(self._tools, self.next, ctx)
 
     def run_next_job(self, ctx: RequestContext) -> bool:
         return run_next(self._tools, self.next, ctx)
@@ -469,8 +480,11 @@ class Locations(Layer):
             return False  # ours, and alive: it is our signs of life that did not get through
         claim = self.next.take_over(ctx, found)
         if claim is None:
-            if found.kind in ('import', JOB):
-                (self._wake if found.kind == 'import' else self._wake_jobs).set()  # it waits now
+            # It waits now.
+            if found.kind == 'import':
+                self._wake.set()
+            elif found.kind == JOB:
+                self._announce(found)
             return False
         # One that was taken up before waits for its store.
         level = logging.WARNING if found.state == RUNNING else logging.INFO

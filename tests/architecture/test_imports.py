@@ -75,6 +75,8 @@ def test_only_location_reaches_the_gateway():
         'glance_lite/layer.py',
         'glance_lite/layers/copies.py',
         'glance_lite/layers/grants.py',
+        'glance_lite/layers/importing.py',
+        'glance_lite/layers/jobs.py',
         'glance_lite/layers/location.py',
         'glance_lite/layers/registration.py',
         'glance_lite/reading.py',

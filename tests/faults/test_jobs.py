@@ -143,7 +143,7 @@ def test_import(point, engine, tmp_path):
 @pytest.mark.parametrize('point', UNDONE)
 def test_undone_import(point, engine, tmp_path):
     """The second store takes nothing; what the first one has goes."""
-    refuse = 'before claim_part 2 fail StoreFull'
+    refuse = 'before claim_part 2- fail StoreFull'
     with scene(tmp_path, engine, f'{point} kill', refuse, stores=STAGING) as made:
         image_id = prepare(made)
         die(made, image_id)
@@ -216,3 +216,31 @@ def test_a_worker_of_its_own(point, tmp_path):
             finally:
                 second.terminate()
                 assert second.wait(30) == 0, log.read_text()
+
+
+def slow(tmp_path, *faults: str, more: str = ''):
+    """A service in which a write to a store takes its time."""
+    return scene(tmp_path, ENGINES[0], *faults, stores=STAGING + more)
+
+
+def test_a_copy_that_takes_longer_than_the_expiry(tmp_path):
+    """It gives signs of life, so nobody takes it for dead."""
+    short = '[maintenance]\nheartbeat_interval = 1\noperation_expiry = 3\nsweep_interval = 1\n'
+    with slow(tmp_path, f'within add@{MIB} 1 delay 8', more=short) as made:
+        image_id = prepare(made)
+        ask(made, image_id)
+        until(lambda: image(made, image_id)['status'] == 'active', 'active')
+        clean(made)
+        made.alpha.check(image_id, DATA)
+        assert not made.server.lines('taking up an unfinished')
+
+
+def test_an_image_that_is_deleted_during_its_import(tmp_path):
+    with slow(tmp_path, f'within add@{MIB} 1 delay 4', more='[task]\npoll_interval = 1\n') as made:
+        image_id = prepare(made)
+        ask(made, image_id)
+        until(lambda: image(made, image_id)['status'] == 'importing', 'importing')
+        until(lambda: any(row[3:4] == ('copy',) for row in rows(made)), 'a copy')
+        made.alpha('DELETE', f'/images/{image_id}', 204)
+        clean(made)
+        until(lambda: not files(tmp_path, image_id), 'no files')
