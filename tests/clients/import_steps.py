@@ -104,7 +104,7 @@ def several_stores(day: Day, check: Checks) -> None:
         time.sleep(0.2)
     check('copied', sorted(image['stores'].split(',')), ['cheap', 'fast'])
     check.refused(
-        'copied again', 409,
+        'copied again', 400,
         lambda: day.admin.shell.glance(
             'image-import --import-method copy-image --stores fast', plain.id
         ),
