@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 from glance_lite import plugins
@@ -17,6 +18,7 @@ from glance_lite.imports.workshop import Workshop
 if TYPE_CHECKING:
     from oslo_config import cfg
 
+    from glance_lite.context import RequestContext
     from glance_lite.gateway import Gateway
     from glance_lite.model import Image
 
@@ -29,6 +31,7 @@ class Importing:
         self.workshop = Workshop(gateway.staging_directory)
         #: how other API hosts reach this one, if that is configured
         self.self_url: str | None = conf.worker_self_reference_url or conf.public_endpoint
+        self._hours: int = conf.task.task_time_to_live
         known = plugins.names(plugins.IMPORT_METHODS)
         self.methods = {
             name: load_method(conf, name, gateway)
@@ -59,7 +62,13 @@ class Importing:
         if method.status == 'uploading':
             self._check_host(image)
             staged = self.workshop.url(image.id)
-        return NewJob(wanted, fields, stores, self._gateway.multi, method.status, staged)
+        several = self._gateway.multi
+        return NewJob(wanted, fields, stores, several, method.status, staged, self._hours)
+
+    def accept(self, ctx: RequestContext, image: Image, new: NewJob) -> NewJob:
+        """The job, with what its method wants of the caller for later. `Forbidden`."""
+        method = self.methods[new.request.method]
+        return dataclasses.replace(new, fields=method.accept(ctx, new.fields, image))
 
     def _stores(self, wanted: ImportRequest) -> tuple[str, ...]:
         gateway = self._gateway

@@ -8,25 +8,15 @@ from __future__ import annotations
 
 V2 = 'tempest.api.image.v2.'
 
-WEB = 'needs web-download'
-GLANCE = 'needs glance-download'
 SKIPPED = 'tempest itself skips it, for a bug in Glance'
-CACHE = 'needs the cache'
 NOVA = 'needs Nova, and Cinder for some'
 STAYS = 'wants a location whose data proved wrong to stay, which is bug 2076648 of Glance'
 
 #: Import methods of the nodes.
-METHODS = ('glance-direct', 'copy-image')
+METHODS = ('glance-direct', 'web-download', 'copy-image', 'glance-download')
 
 LEFT_OUT: dict[str, str] = {
-    V2 + 'test_images.ImportImagesTest.test_image_web_download_import': WEB,
-    V2 + 'test_images_negative.ImportImagesNegativeTest': WEB,
-    V2 + 'test_images.ImportImagesTest.test_image_glance_download_import_success': GLANCE,
-    V2 + 'test_images.ImportImagesTest.test_image_glance_download_import_bad_uuid': GLANCE,
-    V2 + 'test_images.ImportImagesTest.test_image_glance_download_import_bad_endpoint': GLANCE,
-    V2 + 'test_images.ImportImagesTest.test_image_glance_download_import_bad_missing_image': GLANCE,
     V2 + 'admin.test_image_task.ImageTaskCreate.test_image_tasks_create': SKIPPED,
-    V2 + 'admin.test_image_caching.ImageCachingTest': CACHE,
     V2 + 'test_images_dependency.ImageDependencyTests': NOVA,
     V2 + 'test_images_formats.ImagesFormatTest': NOVA,
     V2 + 'test_images.MultistoreLocationImportTest'
