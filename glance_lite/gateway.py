@@ -389,11 +389,15 @@ class Gateway:
     def order(
         self, locations: Sequence[Location], prefer: tuple[str, ...] = ()
     ) -> Sequence[Location]:
-        """In the order in which they are tried and shown: preferred stores, then the strategy's."""
+        """In the order in which they are tried and shown: preferred stores, then the strategy's.
+
+        Without those in quarantine, which no image has alone.
+        """
         for store_id in prefer:
             self.named(store_id)
         if len(locations) < 2:
             return locations  # PERF: nearly all images have one
+        locations = [location for location in locations if location.good] or locations
         ordered = sorted(locations, key=self._rank)
         if prefer:
             places = {store_id: place for place, store_id in enumerate(reversed(prefer), 1)}
@@ -424,7 +428,7 @@ class Gateway:
             found.on_end(lambda sent, error: count(sent))
         return found
 
-    def prefetch(self, image: Image) -> bool:
+    def prefetch(self, image: Image, caller: Caller | None = None) -> bool:
         """Have a copy of an image on this host; False: it cannot be kept. `StoreError`."""
         locations, total = self.order(image.locations), image.size or 0
         if not locations:
@@ -432,7 +436,7 @@ class Gateway:
         return self.cache.fetch(
             image,
             lambda offset, length: Reader(
-                self, image, locations, total, offset, length, may_send=False
+                self, image, locations, total, offset, length, caller, may_send=False
             ),
         )
 

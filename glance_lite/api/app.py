@@ -65,7 +65,7 @@ class Api:
                 'metaschemas': Metaschemas(),
                 'tasks': Tasks(chain, conf),
                 'imports': Imports(chain, methods, gateway.multi),
-                'cache': Cache(chain),
+                'cache': Cache(chain, lambda: service.cache_managed),
             }
         )
 

@@ -65,6 +65,13 @@ TABLE: tuple[tuple[str, str, str, str, bool], ...] = (
     ('/cache/nodes/{image_id}', 'GET', 'cache', 'nodes', False),
     ('/cache/{image_id}', 'PUT', 'cache', 'queue', False),
     ('/cache/{image_id}', 'DELETE', 'cache', 'drop', False),
+    ('/cached_images', 'GET', 'cache', 'list_cached', False),
+    ('/cached_images', 'DELETE', 'cache', 'clear_cached', False),
+    ('/cached_images/{image_id}', 'DELETE', 'cache', 'drop_cached', False),
+    ('/queued_images', 'GET', 'cache', 'list_queued', False),
+    ('/queued_images', 'DELETE', 'cache', 'clear_queued', False),
+    ('/queued_images/{image_id}', 'PUT', 'cache', 'queue_old', False),
+    ('/queued_images/{image_id}', 'DELETE', 'cache', 'drop_queued', False),
     *metadef_routes.TABLE,
 )
 

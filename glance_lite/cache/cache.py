@@ -8,7 +8,7 @@ import logging
 import os
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import TYPE_CHECKING, TypeVar
 
 from oslo_config import cfg
@@ -47,6 +47,8 @@ class Cache:
         self._queue = Queue(os.path.join(self._directory.path, 'queue'))
         #: set when what is in it, or waits to be, has changed
         self.changed = threading.Event()
+        #: set when something is to be fetched
+        self.asked = threading.Event()
         self._lock = threading.Lock()
         self._under_way: dict[Key, Growing] = {}
         self._avoided: dict[Key, float] = {}
@@ -207,12 +209,22 @@ class Cache:
         """(bytes that count, most that may)."""
         return _native(self._directory.used), self._directory.limit
 
+    @contextlib.contextmanager
+    def tending(self) -> Iterator[None]:
+        """One process of the host at a time looks after what is there."""
+        descriptor = _native(self._directory.open_turn)
+        try:
+            yield
+        finally:
+            os.close(descriptor)
+
     def queued(self) -> list[str]:
         return _native(self._queue.list)
 
     def enqueue(self, image_id: str) -> None:
+        """Have it fetched in the background."""
         _native(lambda: self._queue.add(image_id))
-        self.changed.set()
+        self.asked.set()
 
     def taken(self, image_id: str) -> contextlib.AbstractContextManager[bool]:
         """See `Queue.taken`."""
@@ -222,21 +234,27 @@ class Cache:
         return _native(lambda: self._queue.remove(image_id))
 
     def drop(self, image_id: str) -> bool:
-        """Whether there was a copy."""
+        """Whether there was a copy. What the disk refuses is tried again by who tends it."""
         if not self.enabled:
             return False
-        self._forget(lambda key: key.image_id == image_id)
-        return self._after(_native(lambda: self._directory.drop(image_id))) > 0
+        return self._drop(lambda key: key.image_id == image_id) > 0
 
-    def drop_except(self, keys: Iterable[Key]) -> int:
-        """Drop all but these; how many whole copies."""
-        keep = frozenset(keys)
-        self._forget(lambda key: key not in keep)
-        return self._after(_native(lambda: self._directory.drop_except(keep)))
+    def drop_keys(self, keys: Iterable[Key]) -> int:
+        """How many whole copies there were."""
+        unwanted = frozenset(keys)
+        return self._drop(unwanted.__contains__) if unwanted else 0
+
+    def _drop(self, unwanted: Callable[[Key], bool]) -> int:
+        self._forget(unwanted)
+        try:
+            return self._told(_native(lambda: self._directory.drop(unwanted)))
+        except OSError as ex:
+            LOG.error('The cache cannot be cleared of images: %s', ex.strerror)
+            return 0
 
     def clear(self) -> int:
         """Drop all that is whole; how many there were."""
-        return self._after(_native(self._directory.clear))
+        return self._told(_native(self._directory.clear))
 
     def _forget(self, unwanted: Callable[[Key], bool]) -> None:
         """Who reads it reads on, and nobody else joins."""
@@ -249,16 +267,19 @@ class Cache:
 
     def prune(self) -> tuple[int, int]:
         """(files, bytes) that were over the limit and are gone."""
-        return self._after(_native(self._directory.prune))
+        files, size = _native(self._directory.prune)
+        return self._told(files), size
 
-    def clean(self) -> int:
-        """How many files of no use are gone."""
+    def clean(self, everything: bool = True) -> int:
+        """How many files of no use are gone; those that Glance has left only with `everything`."""
         before = time.time() - self._stall
-        return _native(lambda: self._directory.clean(before))
+        return _native(lambda: self._directory.clean(before, everything))
 
-    def _after(self, result: T) -> T:
-        self.changed.set()
-        return result
+    def _told(self, count: int) -> int:
+        """So many copies have gone. Nothing is told of none, or who tends it would never rest."""
+        if count:
+            self.changed.set()
+        return count
 
 
 def _native(function: Callable[[], T]) -> T:

@@ -27,7 +27,7 @@ import pathlib
 import re
 import stat
 import uuid
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 from glance_lite.cache.key import Key
@@ -85,6 +85,7 @@ class Directory:
             os.makedirs(self.path, exist_ok=True)
             for part in _PARTS:
                 os.makedirs(os.path.join(self.path, part), mode=0o700, exist_ok=True)
+                self._own(part)
             with self._locked():
                 self._begin_boot()
         except OSError as ex:
@@ -109,10 +110,24 @@ class Directory:
     def _locked(self) -> Iterator[None]:
         descriptor = os.open(self._at('.lock'), os.O_RDWR | os.O_CREAT, 0o600)
         try:
+            self._own('.lock')
             fcntl.flock(descriptor, fcntl.LOCK_EX)
             yield
         finally:
             os.close(descriptor)
+
+    def open_turn(self) -> int:
+        """Waits for one's turn to look after the cache; it ends when the descriptor is closed."""
+        descriptor = os.open(self._at('.turn'), os.O_RDWR | os.O_CREAT, 0o600)
+        self._own('.turn')
+        fcntl.flock(descriptor, fcntl.LOCK_EX)
+        return descriptor
+
+    def _own(self, name: str) -> None:
+        """What a command of root makes must be there for the service, whose the directory is."""
+        if os.geteuid() == 0:
+            there = os.stat(self.path)
+            os.chown(self._at(name), there.st_uid, there.st_gid)
 
     def _at(self, *parts: str) -> str:
         return os.path.join(self.path, *parts)
@@ -226,24 +241,19 @@ class Directory:
             finally:
                 os.close(descriptor)
 
-    def drop(self, image_id: str) -> int:
-        """Let nobody find an image any more; whoever reads it reads on. How many whole copies."""
+    def drop(self, unwanted: Callable[[Key], bool]) -> int:
+        """Let nobody find these any more; whoever reads one reads on. How many were whole."""
         with self._locked():
-            return self._drop(lambda key: key.image_id == image_id)
-
-    def drop_except(self, wanted: Iterable[Key]) -> int:
-        """The same for all images but these, those that are being fetched included."""
-        keep = frozenset(wanted)
-        with self._locked():
-            return self._drop(lambda key: key not in keep)
+            return self._drop(unwanted)
 
     def clear(self) -> int:
         """Drop all that is whole; how many there were."""
         with self._locked():
             return self._drop(lambda key: True, ('whole',))
 
-    def _drop(self, unwanted: object, parts: tuple[str, ...] = ('whole', 'growing')) -> int:
-        assert callable(unwanted)
+    def _drop(
+        self, unwanted: Callable[[Key], bool], parts: tuple[str, ...] = ('whole', 'growing')
+    ) -> int:
         count = 0
         for part in parts:
             for entry in self._entries(part):
@@ -308,8 +318,11 @@ class Directory:
                 count, size = count + gone[0], size + gone[1]
             return count, size
 
-    def clean(self, before: float) -> int:
-        """Remove copies that nobody has gone on with since then, and what Glance has left."""
+    def clean(self, before: float, everything: bool) -> int:
+        """Remove copies that nobody has gone on with since then.
+
+        With `everything` also what Glance has left, which may still run beside us.
+        """
         count = 0
         with self._locked():
             self._remove_left()
@@ -317,7 +330,7 @@ class Directory:
                 with contextlib.suppress(FileNotFoundError):
                     if entry.stat().st_mtime <= before:
                         count += _unlink_unlocked(entry.path)
-            for file in self._glances():
+            for file in self._glances() if everything else ():
                 count += _unlink_unlocked(file.path)
             whole = {entry.name for part in ('whole', 'growing') for entry in self._entries(part)}
             for entry in self._entries('hits'):

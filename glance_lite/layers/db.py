@@ -3,13 +3,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection
 
 from glance_lite.db import (
+    cached,
     census,
     copies,
     engine,
@@ -36,10 +36,13 @@ from glance_lite.db import (
     tasks as task_rows,
 )
 from glance_lite.imports.jobs import STAGE
-from glance_lite.layer import Layer, Metric, Parts, overrides
+from glance_lite.layer import Metric, Parts, overrides
+from glance_lite.layers.db_upkeep import Upkeep
 from glance_lite.process import Process
 
 if TYPE_CHECKING:
+    from glance_lite.cache.directory import Entry
+    from glance_lite.cache.key import Key
     from glance_lite.context import RequestContext
     from glance_lite.imports.jobs import NewJob, Progress, Step
     from glance_lite.metadefs.model import (
@@ -71,15 +74,9 @@ if TYPE_CHECKING:
     from glance_lite.stream import Upload
     from glance_lite.tasks import NewTask, Task, TaskPage, TaskQuery
 
-P = ParamSpec('P')
-T = TypeVar('T')
 
-
-class Database(Layer):
+class Database(Upkeep):
     """Reads and writes rows, and decides who may see which image."""
-
-    database: engine.Database
-    process: Process
 
     def __init__(self, parts: Parts) -> None:
         engine.database_url(parts.conf)  # a bad url stops the start
@@ -102,17 +99,6 @@ class Database(Layer):
     def metrics(self) -> Iterable[Metric]:
         """Operations under way, images by status, and what all projects use together."""
         return self.database.read(self._census.take)
-
-    def _write(
-        self,
-        ctx: RequestContext,
-        function: Callable[Concatenate[Connection, P], T],
-        *args: P.args,
-        **kwargs: P.kwargs,
-    ) -> T:
-        """One transaction. What was read for the request is no longer true."""
-        ctx.rows.clear()
-        return self.database.write(lambda connection: function(connection, *args, **kwargs))
 
     # --- images
 
@@ -357,6 +343,19 @@ class Database(Layer):
 
     def find_vanished(self, ctx: RequestContext, image_ids: Sequence[str]) -> frozenset[str]:
         return self.database.read(lambda connection: orphans.find_vanished(connection, image_ids))
+
+    # --- the caches of hosts
+
+    def find_cacheable(self, ctx: RequestContext, image_ids: Sequence[str]) -> frozenset[Key]:
+        return self.database.read(lambda connection: cached.find_cacheable(connection, image_ids))
+
+    def find_cache_nodes(self, ctx: RequestContext, image_id: str) -> tuple[str, ...]:
+        return self.database.read(lambda connection: cached.find_nodes(connection, image_id))
+
+    def report_cache(self, ctx: RequestContext, node: str, entries: Sequence[Entry]) -> None:
+        told = self.database.read(lambda connection: cached.is_reported(connection, node, entries))
+        if not told:
+            self._write(ctx, cached.report, node, entries)
 
     # --- the outbox
 

@@ -35,7 +35,9 @@ from glance_lite.errors import (
 from glance_lite.imports import board
 from glance_lite.imports.jobs import JOB, STAGE, STAGING, UNSTAGE
 from glance_lite.inspection import Inspector
-from glance_lite.layer import Layer, Metric, Parts, overrides
+from glance_lite.layer import Metric, Parts, overrides
+from glance_lite.layers.audits import Audits
+from glance_lite.layers.caching import Caching
 from glance_lite.layers.callers import Callers
 from glance_lite.layers.copies import Copies
 from glance_lite.layers.grants import Grants
@@ -45,8 +47,10 @@ from glance_lite.layers.registration import Registration
 from glance_lite.model import FAILED_UPLOAD, RUNNING, Location, StoreInfo
 from glance_lite.relocation import plan
 from glance_lite.signatures import Signatures
+from glance_lite.updates.values import Hashed
 
 if TYPE_CHECKING:
+    from glance_lite.audit.values import Looked, Looking, Surveyed
     from glance_lite.context import RequestContext
     from glance_lite.copies import Copying, Verifying
     from glance_lite.imports.jobs import ImportRequest
@@ -62,6 +66,7 @@ if TYPE_CHECKING:
         Wanted,
     )
     from glance_lite.stream import Download, Upload
+    from glance_lite.updates.values import Hashing
 
 LOG = logging.getLogger(__name__)
 
@@ -72,13 +77,13 @@ FORMATS = ('disk_format', 'container_format')
 IDS = re.compile(r'[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}', re.IGNORECASE)
 
 
-class Locations(Layer):
+class Locations(Caching):
     """Moves bytes between clients and stores."""
 
     outside_of = ('db',)
 
     def __init__(self, parts: Parts) -> None:
-        self._gateway = parts.gateway
+        super().__init__(parts)
         self._algorithm: str = parts.conf.hashing_algorithm
         self._checksum: bool = parts.conf.compute_checksum
         self._formats = parts.conf.image_format
@@ -87,6 +92,7 @@ class Locations(Layer):
         self._grants = Grants(parts.gateway)
         self._callers = Callers(parts.gateway.has_accounts)
         self._copies = Copies(parts.gateway, self._grants, self._algorithm)
+        self._audits = Audits(parts.gateway)
         self._delayed: bool = parts.conf.delayed_delete
         self._scrub_time: int = parts.conf.scrub_time
         self._wake = parts.wake
@@ -110,7 +116,7 @@ class Locations(Layer):
         self._held: dict[int, str] = {}
 
     def metrics(self) -> Iterator[Metric]:
-        """Whether each store answers and, where its driver knows, how much room it has."""
+        """Whether each store answers, how much room it has if it says so, and the cache."""
         problems = self._gateway.check()
         for store in self._gateway.stores.values():
             labels = {'store': store.id, 'type': store.type}
@@ -125,6 +131,7 @@ class Locations(Layer):
                 yield Metric('glance_lite_store_size_bytes', text, room[0], labels)
                 text = 'Bytes that are free on the medium of a store.'
                 yield Metric('glance_lite_store_free_bytes', text, room[1], labels)
+        yield from self._cache_metrics()
 
     # --- in
 
@@ -377,6 +384,8 @@ class Locations(Layer):
 
     def delete_image(self, ctx: RequestContext, image_id: str) -> None:
         claim = (self.next.defer_delete if self._delayed else self.next.claim_delete)(ctx, image_id)
+        if self._gateway.cache.enabled:
+            self._gateway.cache.drop(image_id)
         try:
             self._remove(ctx, claim)
         finally:
@@ -401,9 +410,10 @@ class Locations(Layer):
         image = self.next.peek(ctx, image_id)
         if image.status != 'active':
             raise Conflict(f'A copy of an image in status {image.status} cannot be removed')
-        if len(image.locations) == 1:
-            raise Forbidden('The last copy of an image cannot be removed; delete the image instead')
         there = [location for location in image.locations if location.store == store]
+        others = [found for found in image.locations if found.good and found not in there[:1]]
+        if len(image.locations) == 1 or not others:
+            raise Forbidden('The last copy of an image cannot be removed; delete the image instead')
         if not there:
             raise NotFound(f'Image {image_id} has no data in store {store}')
         self._remove(ctx, self.next.claim_location(ctx, image_id, there[0].id))
@@ -470,6 +480,19 @@ class Locations(Layer):
     def remove_copy(self, ctx: RequestContext, image_id: str, location_id: int) -> None:
         self._remove(ctx, self.next.claim_location(ctx, image_id, location_id))
 
+    def survey_stores(self, ctx: RequestContext) -> tuple[Surveyed, ...]:
+        return self._audits.survey()
+
+    def hash_data(self, ctx: RequestContext, hashing: Hashing) -> bool:
+        image = self.next.peek(ctx, hashing.image_id)
+        if image.os_hash_value is not None or not image.locations:
+            return False
+        digests = self._audits.hash(image, self._algorithm, hashing.told)
+        return self.next.set_digests(ctx, Hashed(image, digests))
+
+    def look_at_copy(self, ctx: RequestContext, looking: Looking) -> Looked:
+        return self._audits.look(looking)
+
     # --- what is done in the background
 
     def keep_alive(self, ctx: RequestContext) -> None:
@@ -507,16 +530,13 @@ class Locations(Layer):
         chosen = self._gateway.configured(store)
         # A driver that has not started makes sense of no url, and all would seem unwanted.
         chosen.run(chosen.driver.check)
-        wanted = orphans.wanted_keys(
-            chosen.driver, lambda after, count: self.next.list_locations(ctx, after, count)
-        )
-        return orphans.search(
+        search = orphans.Search(
             chosen.driver,
-            chosen.listing(),
-            min_age,
-            wanted,
+            lambda after, count: self.next.list_locations(ctx, after, count),
+            lambda ids: self.next.list_locations_of(ctx, ids),
             lambda ids: self.next.find_vanished(ctx, ids),
         )
+        return search.run(chosen.listing(), min_age)
 
     def remove_orphan(self, ctx: RequestContext, orphan: Orphan) -> bool:
         # Asked once more: since it was found an image may have been given this id.
@@ -545,4 +565,9 @@ class Locations(Layer):
 
 
 #: What becomes of an image's row is for ``db`` to do.
-Locations.ends = frozenset(overrides(Locations)) - {'update_image', 'add_member', 'remove_member'}
+Locations.ends = frozenset(overrides(Locations)) - {
+    'update_image',
+    'set_active',
+    'add_member',
+    'remove_member',
+}

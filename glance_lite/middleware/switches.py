@@ -29,5 +29,6 @@ def cache(
 def cachemanage(
     service: Service, global_conf: Mapping[str, str], **local_conf: str
 ) -> Callable[[Any], Any]:
-    """For Paste."""
+    """For Paste: the older routes of the cache's API are there."""
+    service.cache_managed = service.gateway.cache.enabled
     return _through

@@ -30,6 +30,9 @@ from typing import Any
 import pytest
 
 from glance_lite import conf as configuration
+from glance_lite.cache.directory import Entry
+from glance_lite.cache.key import Key
+from glance_lite.cache.operations import CacheState
 from glance_lite.context import RequestContext
 from glance_lite.copies import Copying, Verifying
 from glance_lite.errors import GlanceLiteError, ImageNotFound, Unavailable
@@ -61,7 +64,7 @@ from glance_lite.operations import OPERATIONS, is_inner, is_write
 from glance_lite.policy.enforcer import Enforcer
 from glance_lite.stream import Download, Upload
 from glance_lite.tasks import NewTask, Task, TaskPage, TaskQuery
-from glance_lite.testing import metadefs
+from glance_lite.testing import metadefs, upkeep
 
 #: What an upload brings and a download gives.
 DATA = b'neither long nor of any known format\n' * 3000
@@ -282,7 +285,12 @@ ANSWERS: dict[str, Callable[[str, RequestContext, dict[str, Any]], Any]] = {
     'tuple[LimitUsage, ...]': lambda name, ctx, asked: (LimitUsage('image_count_total', 5, 1),),
     'Usage': lambda name, ctx, asked: Usage(len(DATA), 1),
     'int | None': lambda name, ctx, asked: None,
+    'CacheState': lambda name, ctx, asked: CacheState((_entry(str(uuid.uuid4())),), ()),
+    'tuple[str, ...]': lambda name, ctx, asked: ('http://image-1.example:9292',),
+    'tuple[int, int]': lambda name, ctx, asked: (1, len(DATA)),
+    'frozenset[Key]': lambda name, ctx, asked: frozenset(),
     **metadefs.ANSWERS,
+    **upkeep.ANSWERS,
 }
 
 #: What an operation gives -> its type.
@@ -313,7 +321,12 @@ TYPES: dict[str, type | tuple[type, ...]] = {
     'tuple[LimitUsage, ...]': tuple,
     'Usage': Usage,
     'int | None': (int, type(None)),
+    'CacheState': CacheState,
+    'tuple[str, ...]': tuple,
+    'tuple[int, int]': tuple,
+    'frozenset[Key]': frozenset,
     **metadefs.TYPES,
+    **upkeep.TYPES,
 }
 
 
@@ -321,6 +334,10 @@ def _orphan() -> Orphan:
     image_id = str(uuid.uuid4())
     url = f'memory://ram/{image_id}'
     return Orphan('ram', url, url, len(DATA), 1e6, image_id, True)
+
+
+def _entry(image_id: str) -> Entry:
+    return Entry(Key(image_id, len(DATA), 'sha512', 'a' * 128), 2, 1e9, 1e9)
 
 
 def _claim(image_id: str) -> Operation:
@@ -382,17 +399,21 @@ ARGUMENTS: dict[str, Callable[[str], Any]] = {
     'beyond': lambda image_id: 2,
     'failed': lambda image_id: True,
     'expiry': lambda image_id: 60.0,
+    'queue': lambda image_id: None,
+    'node': lambda image_id: 'http://image-1.example:9292',
+    'entries': lambda image_id: (_entry(image_id),),
     'stored': lambda image_id: Stored(
         f'memory://ram/{image_id}', 'ram', len(DATA), 'c' * 32, 'sha512', 'a' * 128
     ),
     **metadefs.ARGUMENTS,
+    **upkeep.ARGUMENTS,
 }
 
 
 def arguments_of(name: str, image_id: str) -> tuple[Any, ...]:
     """What the kit calls operation `name` with, after the context."""
     words = list(inspect.signature(OPERATIONS[name]).parameters)[2:]
-    special = metadefs.ARGUMENTS_OF.get(name, {})
+    special = metadefs.ARGUMENTS_OF.get(name) or upkeep.ARGUMENTS_OF.get(name, {})
     return tuple((special.get(word) or ARGUMENTS[word])(image_id) for word in words)
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import pytest
 
-from glance_lite.maintenance.expiry import Expiry
 from tests.api.harness import ADMIN, BETA, OCTETS
 
 TASKS = '/v2/tasks'
@@ -65,8 +64,8 @@ def test_methods_that_are_switched_off_are_refused(make_app):
     assert app.get(link + '/tasks').json == {'tasks': []}
 
 
-def test_the_cache_is_not_there_whatever_is_configured(make_app, tmp_path):
-    app = make_app(default=f'image_cache_dir = {tmp_path}')
+def test_without_a_directory_there_is_no_cache(make_app):
+    app = make_app(flavor='trusted-auth+cachemanagement')
     for method, path in (('GET', ''), ('DELETE', ''), ('POST', '/clean'), ('POST', '/prune')):
         assert app.request(method, '/v2/cache' + path, **ADMIN).status == 404
         assert app.request(method, '/v2/cache' + path).status == 403
@@ -83,7 +82,7 @@ def test_expired_tasks_are_deleted_in_the_background(make_app):
     app = make_app(more='[task]\ntask_time_to_live = 0')
     for _ in range(2):
         app.request('POST', TASKS, {'type': 'import', 'input': HTTP}, **ADMIN)
-    expiry = Expiry(app.service.chain.inner)
-    assert [job.name for job in expiry.jobs] == ['expiry of tasks']
-    assert expiry.expire() == 2
-    assert expiry.expire() == 0
+    keeper = app.service.keeper
+    assert 'duty expire_tasks' in [job.name for job in keeper.jobs]
+    assert keeper.run('expire_tasks') == {'expired': 2}
+    assert keeper.run('expire_tasks') == {'expired': 0}

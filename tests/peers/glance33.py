@@ -34,6 +34,20 @@ use = egg:Paste#urlmap
 [pipeline:pipe]
 pipeline = cors http_proxy_to_wsgi versionnegotiation context rootapp
 
+[composite:glance-api-cachemanagement]
+use = egg:Paste#urlmap
+/ = cachepipe
+/healthcheck = healthcheck
+
+[pipeline:cachepipe]
+pipeline = cors http_proxy_to_wsgi versionnegotiation context cache cachemanage rootapp
+
+[filter:cache]
+paste.filter_factory = glance.api.middleware.cache:CacheFilter.factory
+
+[filter:cachemanage]
+paste.filter_factory = glance.api.middleware.cache_manage:CacheManageFilter.factory
+
 [composite:rootapp]
 paste.composite_factory = glance.api:root_app_factory
 /: apiversions
@@ -97,13 +111,15 @@ def wait_for(url: str, process: subprocess.Popen[bytes], log: pathlib.Path) -> N
     raise RuntimeError(f'nothing answers at {url}:\n{log.read_text()[-4000:]}')
 
 
-def write_settings(directory: pathlib.Path, database: str, stores: str) -> pathlib.Path:
+def write_settings(
+    directory: pathlib.Path, database: str, stores: str, flavor: str = 'trusted'
+) -> pathlib.Path:
     """Glance's configuration directory."""
     etc = directory / 'etc'
     etc.mkdir(parents=True, exist_ok=True)
     (etc / 'glance-api.conf').write_text(
         f'[DEFAULT]\n{stores}\n'
-        f'[paste_deploy]\nflavor = trusted\nconfig_file = {etc}/glance-api-paste.ini\n'
+        f'[paste_deploy]\nflavor = {flavor}\nconfig_file = {etc}/glance-api-paste.ini\n'
         f'[oslo_concurrency]\nlock_path = {directory}/locks\n'
         f'[database]\nconnection = {database}\n'
     )
@@ -147,10 +163,15 @@ def environment(etc: pathlib.Path) -> dict[str, str]:
 
 @contextlib.contextmanager
 def running(
-    directory: pathlib.Path, database: str, stores: str, processes: int = 1, threads: int = 4
+    directory: pathlib.Path,
+    database: str,
+    stores: str,
+    processes: int = 1,
+    threads: int = 4,
+    flavor: str = 'trusted',
 ) -> Iterator[str]:
     """Glance 33 on a database that has been set up; its url while the block runs."""
-    etc = write_settings(directory, database, stores)
+    etc = write_settings(directory, database, stores, flavor)
     port = free_port()
     log = directory / 'glance33.log'
     with open(log, 'ab') as out:

@@ -53,12 +53,14 @@ def stored(directory: pathlib.Path) -> set[str]:
     }
 
 
-def write_settings(directory: pathlib.Path, database: str, stores: str, port: int) -> pathlib.Path:
+def write_settings(
+    directory: pathlib.Path, database: str, stores: str, port: int, flavor: str = 'trusted-auth'
+) -> pathlib.Path:
     directory.mkdir(parents=True, exist_ok=True)
     file = directory / 'glance-api.conf'
     file.write_text(
         f'[DEFAULT]\nbind_host = 127.0.0.1\nbind_port = {port}\nworkers = 1\n{stores}\n'
-        f'[paste_deploy]\nflavor = trusted-auth\nconfig_file = {ROOT}/etc/glance-api-paste.ini\n'
+        f'[paste_deploy]\nflavor = {flavor}\nconfig_file = {ROOT}/etc/glance-api-paste.ini\n'
         f'[oslo_policy]\npolicy_file = {directory}/policy.yaml\n'
         f'[oslo_concurrency]\nlock_path = {directory}/locks\n'
         f'[database]\nconnection = {database}\n'
@@ -76,10 +78,12 @@ def manage(file: pathlib.Path, *arguments: str) -> str:
 
 
 @contextlib.contextmanager
-def running(directory: pathlib.Path, database: str, stores: str) -> Iterator[str]:
+def running(
+    directory: pathlib.Path, database: str, stores: str, flavor: str = 'trusted-auth'
+) -> Iterator[str]:
     """glance-lite-api on a database that has been set up; its url while the block runs."""
     port = glance33.free_port()
-    file = write_settings(directory, database, stores, port)
+    file = write_settings(directory, database, stores, port, flavor)
     log = directory / 'glance-lite.log'
     command = [sys.executable, '-m', 'glance_lite.cmd.api', '--config-file', str(file)]
     with open(log, 'ab') as out:

@@ -9,7 +9,6 @@ from __future__ import annotations
 V2 = 'tempest.api.image.v2.'
 
 IMPORT = 'needs import and staging'
-CACHE = 'needs the cache'
 NOVA = 'needs Nova, and Cinder for some'
 STAYS = 'wants a location whose data proved wrong to stay, which is bug 2076648 of Glance'
 
@@ -25,7 +24,6 @@ LEFT_OUT: dict[str, str] = {
     V2 + 'admin.test_images.MultiStoresImagesTest': IMPORT,
     V2 + 'admin.test_image_task.ImageTaskCreate.test_image_tasks_create':
         'needs import; tempest itself skips it, for a bug in Glance',
-    V2 + 'admin.test_image_caching.ImageCachingTest': CACHE,
     V2 + 'test_images_dependency.ImageDependencyTests': NOVA,
     V2 + 'test_images_formats.ImagesFormatTest': NOVA,
     V2 + 'test_images.MultistoreLocationImportTest'
