@@ -55,6 +55,15 @@ _CARRIERS: tuple[tuple[ipaddress.IPv6Network, int], ...] = (
     (ipaddress.IPv6Network('2002::/16'), 16),
 )
 
+#: What the registries of IANA do not call global, whatever this Python knows of them; clouds have
+#: their metadata services in some. Of IPv6, only what has been given out at all is public.
+_NOT_PUBLIC: tuple[Network, ...] = (
+    ipaddress.IPv4Network('192.0.0.0/24'),
+    ipaddress.IPv4Network('192.88.99.0/24'),
+    ipaddress.IPv6Network('3fff::/20'),
+)
+_GIVEN_OUT = ipaddress.IPv6Network('2000::/3')
+
 #: Names are looked up here under the green server, whose resolver would hold up everybody.
 RESOLVING = concurrency.Pool('resolving', 8)
 
@@ -177,6 +186,10 @@ class Rules:
             return True
         if isinstance(address, ipaddress.IPv6Address) and _carried(address):
             return True  # the address inside decides
+        if isinstance(address, ipaddress.IPv6Address) and address not in _GIVEN_OUT:
+            return False
+        if any(address in network for network in _NOT_PUBLIC):
+            return False
         return address.is_global and not address.is_multicast
 
 

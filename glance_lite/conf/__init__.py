@@ -22,9 +22,9 @@ from oslo_config import cfg
 from glance_lite.errors import ConfigurationError
 
 MODULES = (
-    'api', 'cache', 'controller', 'database', 'fetching', 'image_format', 'import_plugins',
-    'importing', 'locations', 'maintenance', 'metadefs', 'notify', 'paste', 'protection', 'quota',
-    'server', 'signatures', 'stores', 'tasks',
+    'api', 'cache', 'controller', 'database', 'fetching', 'glance_download', 'image_format',
+    'import_plugins', 'importing', 'locations', 'maintenance', 'metadefs', 'notify', 'paste',
+    'protection', 'quota', 'server', 'signatures', 'stores', 'tasks',
 )  # fmt: skip
 
 #: Directory of the configuration when nothing else names one, as Glance has it.

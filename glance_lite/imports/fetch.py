@@ -17,6 +17,7 @@ import hashlib
 import logging
 import os
 import re
+import ssl
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import BinaryIO
@@ -86,7 +87,8 @@ class Mark:
 
     #: bytes of the file that are on the disk
     offset: int = 0
-    #: what the server calls the version of the thing, for If-Range; None: it cannot be resumed
+    #: what the server calls the version of the thing, for If-Range; None: it cannot be resumed;
+    #: empty: it has no versions
     version: str | None = None
     #: bytes of all of it, where known
     total: int | None = None
@@ -115,14 +117,17 @@ class Fetch:
         path: str | os.PathLike[str],
         bounds: Bounds | None = None,
         *,
-        headers: Mapping[str, str] | None = None,
-        secrets: Mapping[str, str] | None = None,
+        secrets: Callable[[], Mapping[str, str]] = dict,
+        tls: ssl.SSLContext | None = None,
         expected: Expected | None = None,
+        constant: bool = False,
         mark: Mark | None = None,
         progress: Callable[[int, int | None], object] = _nothing,
         marked: Callable[[Mark], object] = _nothing,
     ) -> None:
-        """`secrets` are headers that no other server than the url's own is sent.
+        """`secrets` gives headers that no other server than the url's own is sent, before each try.
+        `constant`: what is at the url never changes, so that it can be resumed by its offset alone;
+        for data whose digest is `expected`.
 
         `progress` is told the bytes there are and those there will be, once a second while bytes
         come and before each try; what it raises ends the fetch, with the file left as it is.
@@ -133,8 +138,9 @@ class Fetch:
         self._url = url
         self._path = path
         self._bounds = bounds or Bounds()
-        self._headers = dict(headers or {})
         self._secrets = secrets
+        self._tls = tls
+        self._constant = constant and expected is not None
         self._expected = expected
         self._mark = mark or Mark()
         self._progress = progress
@@ -230,11 +236,13 @@ class Fetch:
     def _once(self, file: BinaryIO) -> None:
         if self._total is not None and self._offset == self._total:
             return
-        headers = dict(self._headers)
+        headers = {}
         if self._offset and self._version is not None:
-            headers |= {'Range': f'bytes={self._offset}-', 'If-Range': self._version}
+            headers['Range'] = f'bytes={self._offset}-'
+            if self._version:
+                headers['If-Range'] = self._version
         with contextlib.closing(
-            self._guard.open('GET', self._url, headers, secrets=self._secrets)
+            self._guard.open('GET', self._url, headers, self._tls, secrets=self._secrets())
         ) as answer:
             self._look_at(answer, file)
             self._take(answer, file)
@@ -253,6 +261,10 @@ class Fetch:
             self._total = total
             return
         if answer.status not in (200, 416):
+            if answer.status == 400 and self._offset and self._constant:
+                # Glance says so where its store cannot begin in the midst of the data.
+                self._constant, self._version = False, None
+                raise FetchFailed('The server of the url cannot begin where the data broke off')
             if answer.status in PASSING:
                 raise _Passing(answer)
             raise _Final(f'The server of the url answered {answer.status}')
@@ -263,6 +275,8 @@ class Fetch:
             raise FetchFailed('The server of the url has not so many bytes any more')
         self._total = answer.length
         self._version = _version(answer.headers)
+        if self._version is None and self._constant:
+            self._version = ''
         limit = self._bounds.size
         if limit is not None and self._total is not None and self._total > limit:
             raise LimitExceeded(

@@ -18,6 +18,7 @@ from glance_lite.imports.values import IMPORT_API, Job, Outcome, Work
 if TYPE_CHECKING:
     from oslo_config import cfg
 
+    from glance_lite.context import RequestContext
     from glance_lite.guarded import Guard
     from glance_lite.model import Image
 
@@ -50,6 +51,17 @@ class ImportMethod:
         `UrlRefused` (400), `Conflict` (409), `Forbidden` (403).
         """
         return {name: value for name, value in fields.items() if name in self.fields}
+
+    def accept(
+        self, ctx: RequestContext, fields: Mapping[str, Any], image: Image
+    ) -> Mapping[str, Any]:
+        """The same once more, when nothing else can refuse the request any more.
+
+        The last moment at which there is a token of the caller. A method that needs their rights
+        later has them lent here; it may ask others, and never keeps the token. Raises as
+        `validate`, or `Unavailable` (503).
+        """
+        return fields
 
     def fetch(self, job: Job, work: Work) -> Outcome:
         """Bring the data into ``work.path``, all of it, flushed to the disk.

@@ -3,6 +3,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from typing import TYPE_CHECKING
 
 from glance_lite import plugins
@@ -17,6 +18,7 @@ from glance_lite.imports.workshop import Workshop
 if TYPE_CHECKING:
     from oslo_config import cfg
 
+    from glance_lite.context import RequestContext
     from glance_lite.gateway import Gateway
     from glance_lite.model import Image
 
@@ -60,6 +62,11 @@ class Importing:
             self._check_host(image)
             staged = self.workshop.url(image.id)
         return NewJob(wanted, fields, stores, self._gateway.multi, method.status, staged)
+
+    def accept(self, ctx: RequestContext, image: Image, new: NewJob) -> NewJob:
+        """The job, with what its method wants of the caller for later. `Forbidden`."""
+        method = self.methods[new.request.method]
+        return dataclasses.replace(new, fields=method.accept(ctx, new.fields, image))
 
     def _stores(self, wanted: ImportRequest) -> tuple[str, ...]:
         gateway = self._gateway

@@ -358,6 +358,7 @@ class Locations(Caching):
         new = self._importing.new_job(image, asked)
         if new is None:
             return image
+        new = self._importing.accept(ctx, image, new)
         claim = self.next.claim_job(ctx, image_id, new)
         self._announce(claim)
         return claim.image or image

@@ -51,6 +51,9 @@ http {{
         }}
         location /to/ {{ return 302 $arg_url; }}
         location /loop {{ return 302 /loop; }}
+        location /to-loopback {{ return 302 http://[::1]/; }}
+        location /to-mapped {{ return 302 http://[::ffff:127.0.0.2]/; }}
+        location /to-nothing {{ return 302 http://[; }}
         location /refused {{ return 403; }}
         location /broken {{ return 500; }}
         location /moved/ {{ rewrite ^/moved/(.*)$ /$1 redirect; }}

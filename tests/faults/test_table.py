@@ -144,7 +144,7 @@ def mounted(path: pathlib.Path, *arguments: object) -> Iterator[None]:
         subprocess.run(['umount', '-l', path], check=True)
 
 
-@pytest.fixture(scope='module', params=table.ALL)
+@pytest.fixture(scope='module', params=full(('api', 'uwsgi'), table.ALL))
 def scene(request, tmp_path_factory) -> Iterator[Scene]:
     """One server of each kind for all rows: none of them may harm the next."""
     directory = tmp_path_factory.mktemp(request.param)

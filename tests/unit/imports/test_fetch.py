@@ -169,6 +169,21 @@ def test_a_server_is_waited_for_as_it_asks(served, path, monkeypatch):
     assert 0.3 <= time.monotonic() - began < 5
 
 
+def test_what_never_changes_is_resumed_without_a_version(served, path):
+    thing = Thing(DATA, etag=None, cuts=[1_200_000])
+    fetch(served(thing), path, expected=Expected('sha256', SHA256), constant=True)
+    assert path.read_bytes() == DATA
+    assert [request.get('range') for request in thing.requests] == [None, 'bytes=1200000-']
+    assert 'if-range' not in thing.requests[1]
+    # And begun anew where the server cannot.
+    thing = Thing(DATA, etag=None, cuts=[1_200_000], after_cut=[lambda it: it.statuses.append(400)])
+    fetch(served(thing), path, expected=Expected('sha256', SHA256), constant=True)
+    assert path.read_bytes() == DATA
+    assert [request.get('range') for request in thing.requests] == [
+        None, 'bytes=1200000-', None,
+    ]  # fmt: skip
+
+
 # --- limits
 
 
@@ -336,7 +351,9 @@ def test_nginx(tmp_path, path):
             Fetch(rules, server.http + '/to/?url=file:///etc/passwd', path, QUICK).run()
         # A header that is secret stays with the server that it is for.
         secret = {'Authorization': 'Basic dXNlcjpzZWNyZXQ='}
-        Fetch(rules, server.http + '/secret/data', path, QUICK, secrets=secret).run()
+        Fetch(rules, server.http + '/secret/data', path, QUICK, secrets=lambda: secret).run()
         elsewhere = f'http://localhost:{server.ports[0]}/secret/data'
         with pytest.raises(FetchFailed, match='401'):
-            Fetch(rules, f'{server.http}/to/?url={elsewhere}', path, QUICK, secrets=secret).run()
+            Fetch(
+                rules, f'{server.http}/to/?url={elsewhere}', path, QUICK, secrets=lambda: secret
+            ).run()

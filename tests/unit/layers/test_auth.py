@@ -8,6 +8,7 @@ import uuid
 import pytest
 
 from glance_lite.errors import Forbidden, ImageNotFound
+from glance_lite.imports.jobs import ImportRequest
 from glance_lite.layer import overrides
 from glance_lite.layers.auth import Auth
 from glance_lite.metadefs.auth import MetadefAuth
@@ -47,6 +48,13 @@ def test_anonymous_callers_change_nothing(made, name):
         'update_member': (image.id, 'beta', 'accepted'),
         'remove_member': (image.id, 'beta'),
         'create_task': (NewTask('import', {}),),
+        'stage': (queued.id, make_upload()),
+        'import_image': (queued.id, ImportRequest('glance-direct')),
+        'queue_for_cache': (image.id,),
+        'drop_from_cache': (image.id, None),
+        'clear_cache': (None,),
+        'clean_cache': (),
+        'prune_cache': (),
     }[name]
     with pytest.raises(Forbidden, match='Anonymous'):
         getattr(made.outer, name)(nobody(), *arguments)
