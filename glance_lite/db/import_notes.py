@@ -26,8 +26,8 @@ from glance_lite.notify.events import Event
 tasks = tables.tasks.c
 info = tables.task_info.c
 
-#: How long a task can be read after its end, as in Glance.
-KEPT = datetime.timedelta(hours=48)
+#: For how long a task that is not ours can be read after its end, as in Glance.
+HOURS = 48
 #: How long a lock of Glance's is believed after the last sign of its task, which has begun or not.
 BELIEVED = {'pending': datetime.timedelta(minutes=120)}
 BELIEVED_BEGUN = datetime.timedelta(minutes=60)
@@ -153,11 +153,13 @@ def end_task(
     status: str,
     message: str,
     result: Mapping[str, Any] | None = None,
+    hours: int = HOURS,
 ) -> None:
-    """It is over, and can be read for a while."""
+    """It is over, and can be read for so many hours."""
     now = rows.utcnow()
+    expires = now + datetime.timedelta(hours=hours)
     change = sa.update(tables.tasks).where(tasks.id == task_id)
-    connection.execute(change.values(status=status, expires_at=now + KEPT, updated_at=now))
+    connection.execute(change.values(status=status, expires_at=expires, updated_at=now))
     told = sa.update(tables.task_info).where(info.task_id == task_id)
     values = {'message': message[:4000], 'result': json.dumps(dict(result)) if result else None}
     connection.execute(told.values(**values))

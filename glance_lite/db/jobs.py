@@ -87,6 +87,7 @@ def _check_room(connection: Connection, image: Image, new: NewJob, serial: int) 
     asked = [
         dataclasses.replace(one, amount=size) if isinstance(one, Reservation) else one
         for one in new.request.riders
+        if not isinstance(one, Reservation) or one.counter == 'size'
     ]
     riders.claim(connection, asked, riders.Ride(image.id, serial))
     riders.end(connection, serial)
@@ -112,6 +113,7 @@ def _insert(
         'roles': list(ctx.roles),
         'staged': staged and sealing.seal(connection, staged),
         'status': new.status,
+        'hours': new.hours,
         'riders': [dataclasses.asdict(one) for one in asked if isinstance(one, Reservation)],
         'events': [one.note() for one in asked if isinstance(one, events.Event)],
     }
@@ -150,12 +152,23 @@ _JOB = sa.select(
 
 
 def waiting(connection: Connection) -> tuple[Operation, ...]:
-    """Those that nobody has, oldest first; of their images nothing is read."""
-    found = _JOB.where(operations.kind == JOB, operations.state == WAITING)
-    return tuple(
-        _operation(connection, row, None)
-        for row in connection.execute(found.order_by(operations.serial).limit(AT_A_TIME)).fetchall()
+    """Those that nobody has; of their images nothing is read.
+
+    Those of projects with the fewest under way come first, then the oldest.
+    """
+    taken = tables.operations.alias()
+    busy = (
+        sa.select(sa.func.count())
+        .where(
+            taken.c.kind == JOB,
+            taken.c.state != WAITING,
+            sa.func.coalesce(taken.c.project, '') == sa.func.coalesce(operations.project, ''),
+        )
+        .scalar_subquery()
     )
+    found = _JOB.where(operations.kind == JOB, operations.state == WAITING)
+    found = found.order_by(busy, operations.serial).limit(AT_A_TIME)
+    return tuple(_operation(connection, row, None) for row in connection.execute(found).fetchall())
 
 
 def take(connection: Connection, process: Process, found: Operation) -> Operation | None:
@@ -172,7 +185,7 @@ def take(connection: Connection, process: Process, found: Operation) -> Operatio
     note = json.loads(row.wanted)
     if loaded is None or not _is_ours(loaded[0], row.task_id, note['status']):
         # A Glance beside us has deleted it, or taken the lock.
-        notes.end_task(connection, row.task_id, 'failure', notes.GONE)
+        notes.end_task(connection, row.task_id, 'failure', notes.GONE, hours=note['hours'])
         forget(connection, found.serial)
         staging.leave(connection, taken, staged_url(connection, note))
         return None
@@ -247,6 +260,11 @@ class Held:
         return str(self.note['status'])
 
     @property
+    def reservations(self) -> list[Reservation]:
+        """The limits of the project, and what they count."""
+        return [Reservation(**one) for one in self.note['riders']]
+
+    @property
     def events(self) -> list[events.Event]:
         return notes.events_of(self.note)
 
@@ -297,6 +315,8 @@ def finish_step(connection: Connection, taken: Operation, step: Step) -> Operati
         values['size'] = step.size
     with usage.counted(connection, image.id, image.owner):
         protocol.change_image(connection, image.id, image.status, **values)
+    room = [one for one in found.reservations if one.counter == 'staged']
+    riders.claim(connection, room, riders.Ride(image.id, None, step.size))
     image_rows.insert_properties(connection, image.id, step.properties, rows.utcnow())
     mine = sa.update(tables.jobs).where(jobs.serial == taken.serial)
     connection.execute(mine.values(steps=json.dumps(found.steps)))

@@ -27,7 +27,6 @@ from glance_lite.model import (
     WITH_DATA,
     Image,
     Operation,
-    Reservation,
     Stored,
 )
 from glance_lite.notify import events
@@ -48,8 +47,11 @@ def claim(
     image = found.image
     serial = protocol.insert(connection, ctx, process, image.id, kind=copying.KIND, store=store)
     name = protocol.set_name(connection, image.id, serial, store)
-    riding = [Reservation(**one) for one in found.note['riders']]
-    room = [dataclasses.replace(one, amount=image.size or 0) for one in riding]
+    room = [
+        dataclasses.replace(one, amount=image.size or 0)
+        for one in found.reservations
+        if one.counter == 'size'
+    ]
     riders.claim(connection, room, riders.Ride(image.id, serial))
     told = (
         [_of_store(one, store) for one in found.events] if found.note['several'] else found.events
@@ -115,7 +117,7 @@ def commit_job(connection: Connection, taken: Operation) -> Operation:
     failed = jobs.copies_of(connection, taken.serial, FAILED)
     message = '; '.join(f'{one.store}: {one.reason}' for one in failed)
     result = {'image_id': image.id}
-    notes.end_task(connection, found.task_id, 'success', message, result)
+    notes.end_task(connection, found.task_id, 'success', message, result, found.note['hours'])
     about = (found.task_id, image.id)
     if became_active:
         notes.announce(connection, found.events, *about, events.PLACED, 'image.activate')
@@ -145,7 +147,7 @@ def abort_job(connection: Connection, taken: Operation, reason: str) -> Operatio
     shown = {one for one in (image.properties.get(FAILED_STORES) or '').split(',') if one}
     jobs.show(connection, image.id, set(), shown | failed if found.note['several'] else shown)
     notes.unlock(connection, image.id)
-    notes.end_task(connection, found.task_id, 'failure', reason)
+    notes.end_task(connection, found.task_id, 'failure', reason, hours=found.note['hours'])
     notes.announce(connection, found.events, found.task_id, image.id, events.FAILED)
     jobs.forget(connection, taken.serial)
     return staging.leave(connection, taken, taken.job.staged if taken.job else None, removed)
@@ -177,7 +179,7 @@ def cancel(connection: Connection, process: Process, image_id: str) -> tuple[Ope
         name = f'{image_id}-{row.serial}'
         found = Operation(row.serial, image_id, name, kind=JOB)
         taken = staging.taken_from(connection, found, process)
-        notes.end_task(connection, row.task_id, 'failure', notes.GONE)
+        notes.end_task(connection, row.task_id, 'failure', notes.GONE, hours=note['hours'])
         notes.announce(connection, notes.events_of(note), row.task_id, None, events.FAILED)
         jobs.forget(connection, row.serial)
         left.append(staging.leave(connection, taken, jobs.staged_url(connection, note)))

@@ -33,6 +33,17 @@ def refresh(connection: Connection, held: Mapping[int, str]) -> None:
     connection.execute(mine.values(heartbeat=db_now()))
 
 
+#: Whether staged data may be wanted: a Glance beside us may have deleted or imported the image.
+_NEEDS_STAGED = (
+    sa.select(images.id)
+    .where(
+        images.id == operations.image_id,
+        images.deleted == sa.false(),
+        images.status.in_(('uploading', 'importing')),
+    )
+    .exists()
+)
+
 #: Few: those under way, and those whose store is away.
 _ALL = (
     sa.select(
@@ -49,7 +60,12 @@ _ALL = (
         operations.started,
         db_now().label('now'),
     )
-    .where(operations.state.not_in((imports.WAITING, imports.SUSPENDED, STAGED)))
+    .where(
+        sa.or_(
+            operations.state.not_in((imports.WAITING, imports.SUSPENDED, STAGED)),
+            sa.and_(operations.state == STAGED, ~_NEEDS_STAGED),
+        )
+    )
     .order_by(operations.serial)
 )
 

@@ -76,6 +76,8 @@ class NewJob:
     status: str
     #: where staged data is if no row says so; None: none is needed
     staged: str | None = None
+    #: for how many hours its task can be read after its end
+    hours: int = 48
 
 
 @dataclasses.dataclass(frozen=True, slots=True)

@@ -31,6 +31,7 @@ class Importing:
         self.workshop = Workshop(gateway.staging_directory)
         #: how other API hosts reach this one, if that is configured
         self.self_url: str | None = conf.worker_self_reference_url or conf.public_endpoint
+        self._hours: int = conf.task.task_time_to_live
         known = plugins.names(plugins.IMPORT_METHODS)
         self.methods = {
             name: load_method(conf, name, gateway)
@@ -61,7 +62,8 @@ class Importing:
         if method.status == 'uploading':
             self._check_host(image)
             staged = self.workshop.url(image.id)
-        return NewJob(wanted, fields, stores, self._gateway.multi, method.status, staged)
+        several = self._gateway.multi
+        return NewJob(wanted, fields, stores, several, method.status, staged, self._hours)
 
     def accept(self, ctx: RequestContext, image: Image, new: NewJob) -> NewJob:
         """The job, with what its method wants of the caller for later. `Forbidden`."""

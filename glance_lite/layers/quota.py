@@ -145,7 +145,10 @@ class Quota(Layer):
     def import_image(self, ctx: RequestContext, image_id: str, asked: ImportRequest) -> Image:
         if self._storage or self._unified:
             owner = self.next.peek(ctx, image_id).owner
-            riders = _coming(owner, None, self._limits(owner))
+            limits = self._limits(owner)
+            riders = _coming(owner, None, limits)
+            if 'staged' in limits:
+                riders = (*riders, Reservation(owner, None, limits['staged'], 'staged'))
             asked = dataclasses.replace(asked, riders=(*asked.riders, *riders))
         return self.next.import_image(ctx, image_id, asked)
 

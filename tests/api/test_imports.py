@@ -355,3 +355,47 @@ def test_what_somebody_staged_elsewhere(make_app, tmp_path):
     assert ask(other, image_id).status == 202
     work(other)
     assert show(other, image_id)['status'] == 'active'
+
+
+def test_staged_data_of_an_image_that_a_glance_has_deleted(app):
+    """It writes its own tables only."""
+    import sqlalchemy as sa
+
+    from glance_lite.context import service_context
+    from glance_lite.db import tables
+
+    image_id = create(app)
+    stage(app, image_id)
+    kept = create(app)
+    stage(app, kept)
+    inner, database = app.service.chain.inner, app.service.layers[-1].database
+    gone = sa.update(tables.images).where(tables.images.c.id == image_id)
+    database.write(
+        lambda connection: connection.execute(gone.values(status='deleted', deleted=True))
+    )
+    ctx = service_context()
+    for found in inner.find_abandoned(ctx, -1.0):
+        inner.clean_up(ctx, found)
+    assert staged(app) == [kept]
+    rows = sa.select(tables.operations.c.image_id)
+    assert database.read(lambda connection: connection.execute(rows).scalars().all()) == [kept]
+
+
+def test_what_is_left_in_the_staging_area(app):
+    """By whomever: after an hour it goes, unless an image may need it."""
+    import os
+    import uuid
+
+    from glance_lite.context import service_context
+
+    image_id, queued = create(app), create(app)
+    stage(app, image_id)
+    names = [image_id, str(uuid.uuid4()), f'{queued}-7.fetch', f'{uuid.uuid4()}-8.fetch', 'a note']
+    fresh = f'{uuid.uuid4()}-9.fetch'
+    for name in (*names, fresh):
+        path = app.directory / 'staging' / name
+        path.touch()
+        if name != fresh:
+            os.utime(path, (1e9, 1e9))
+    app.service.chain.inner.clean_staging(service_context())
+    assert staged(app) == sorted((image_id, 'a note', fresh))

@@ -8,6 +8,7 @@ area or in the stores, and the lock is free.
 from __future__ import annotations
 
 import contextlib
+import gzip
 import os
 import signal
 import subprocess
@@ -244,3 +245,48 @@ def test_an_image_that_is_deleted_during_its_import(tmp_path):
         made.alpha('DELETE', f'/images/{image_id}', 204)
         clean(made)
         until(lambda: not files(tmp_path, image_id), 'no files')
+
+
+@pytest.mark.parametrize('point', ['before finish_step 1', 'after finish_step 1', 'after add 1'])
+def test_a_step_that_makes_another_file(point, tmp_path):
+    """What was staged is packed, and a plug-in unpacks it: once more, if nobody knows of it."""
+    plugins = '[image_import_opts]\nimage_import_plugins = [image_decompression]\n'
+    with scene(tmp_path, ENGINES[0], f'{point} kill', stores=STAGING + plugins) as made:
+        image_id = made.alpha.create()
+        headers = {'Content-Type': 'application/octet-stream'}
+        packed = gzip.compress(DATA)
+        made.alpha('PUT', f'/images/{image_id}/stage', 204, data=packed, headers=headers)
+        die(made, image_id)
+        until(lambda: image(made, image_id)['status'] == 'active', 'active')
+        clean(made)
+        assert image(made, image_id)['size'] == len(DATA)
+        made.alpha.check(image_id, DATA)
+
+
+PARALLEL = '[image_import_opts]\nmax_parallel_stores = 2\n'
+
+
+def test_in_parallel(tmp_path):
+    """A slow store does not hold up the other one, and the server answers meanwhile."""
+    with slow(tmp_path, f'within add@{MIB} 1 delay 6', more=PARALLEL) as made:
+        image_id = prepare(made)
+        ask(made, image_id)
+        until(
+            lambda: image(made, image_id)['os_glance_importing_to_stores'] == 'fast',
+            'the other store has it',
+        )
+        assert image(made, image_id)['status'] == 'importing'
+        until(lambda: image(made, image_id)['status'] == 'active', 'active')
+        clean(made)
+        made.alpha.check(image_id, DATA)
+
+
+@pytest.mark.parametrize('point', [f'within add@{MIB} 1', 'before commit_part 2'])
+def test_killed_in_parallel(point, tmp_path):
+    with slow(tmp_path, f'{point} kill', more=PARALLEL) as made:
+        image_id = prepare(made)
+        die(made, image_id)
+        until(lambda: image(made, image_id)['status'] == 'active', 'active')
+        clean(made)
+        assert len(files(tmp_path, image_id)) == 2
+        made.alpha.check(image_id, DATA)

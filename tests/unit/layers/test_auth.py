@@ -44,6 +44,8 @@ def test_anonymous_callers_change_nothing(made, name):
         'upload': (queued.id, make_upload(), None),
         'delete_from_store': (image.id, 'fast'),
         'add_location': (queued.id, NewLocation('http://images.example/x')),
+        'stage': (queued.id, make_upload()),
+        'import_image': (image.id, ImportRequest('copy-image')),
         'add_member': (image.id, 'beta'),
         'update_member': (image.id, 'beta', 'accepted'),
         'remove_member': (image.id, 'beta'),
