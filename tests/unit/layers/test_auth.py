@@ -50,8 +50,6 @@ def test_anonymous_callers_change_nothing(made, name):
         'update_member': (image.id, 'beta', 'accepted'),
         'remove_member': (image.id, 'beta'),
         'create_task': (NewTask('import', {}),),
-        'stage': (queued.id, make_upload()),
-        'import_image': (queued.id, ImportRequest('glance-direct')),
         'queue_for_cache': (image.id,),
         'drop_from_cache': (image.id, None),
         'clear_cache': (None,),
