@@ -389,11 +389,15 @@ class Gateway:
     def order(
         self, locations: Sequence[Location], prefer: tuple[str, ...] = ()
     ) -> Sequence[Location]:
-        """In the order in which they are tried and shown: preferred stores, then the strategy's."""
+        """In the order in which they are tried and shown: preferred stores, then the strategy's.
+
+        Without those in quarantine, which no image has alone.
+        """
         for store_id in prefer:
             self.named(store_id)
         if len(locations) < 2:
             return locations  # PERF: nearly all images have one
+        locations = [location for location in locations if location.good] or locations
         ordered = sorted(locations, key=self._rank)
         if prefer:
             places = {store_id: place for place, store_id in enumerate(reversed(prefer), 1)}

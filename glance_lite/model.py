@@ -53,6 +53,8 @@ def statuses_before(status: str) -> frozenset[str]:
 
 #: Status of an image, and of its locations, that is gone while its data stays for a while.
 DEFERRED = 'pending_delete'
+#: Status of a location whose data was found to be bad. A Glance does not look at it, either.
+QUARANTINED = 'quarantined'
 #: Those of images that have data for good.
 WITH_DATA = ('active', 'deactivated')
 
@@ -87,6 +89,11 @@ class Location:
         """Id of the store that holds it; None when it was written before multi-store."""
         store: str | None = self.metadata.get('store', self.metadata.get('backend'))
         return store
+
+    @property
+    def good(self) -> bool:
+        """Whether nobody has found its data to be bad."""
+        return self.status != QUARANTINED
 
 
 @dataclasses.dataclass(frozen=True)

@@ -13,13 +13,16 @@ from __future__ import annotations
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
+from glance_lite.audit.operations import AuditOperations
 from glance_lite.cache.operations import CacheOperations
 from glance_lite.contract import Family, operation
 from glance_lite.copies import CopyOperations
 from glance_lite.imports.jobs import ImportOperations
+from glance_lite.maintenance.operations import DutyOperations
 from glance_lite.metadefs.operations import MetadefOperations
 from glance_lite.notify.operations import OutboxOperations
 from glance_lite.tasks import TaskOperations
+from glance_lite.updates.operations import UpdateOperations
 
 if TYPE_CHECKING:
     from glance_lite.context import RequestContext
@@ -431,6 +434,9 @@ class Operations(
     CommitOperations,
     BackgroundOperations,
     CopyOperations,
+    AuditOperations,
+    DutyOperations,
+    UpdateOperations,
     CacheOperations,
     ImportOperations,
     OutboxOperations,

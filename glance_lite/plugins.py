@@ -23,6 +23,7 @@ TASK_EXECUTORS = 'glance_lite.task_executors'
 NOTIFIERS = 'glance_lite.notifiers'
 CERTIFICATE_MANAGERS = 'glance_lite.certificate_managers'
 LOCATION_STRATEGIES = 'glance_lite.location_strategies'
+DUTIES = 'glance_lite.duties'
 
 
 def _named(namespace: str, name: str, failed: list[tuple[Any, BaseException]]) -> Any:

@@ -19,10 +19,9 @@ from glance_lite.errors import ConfigurationError, GlanceLiteError, PluginError
 from glance_lite.gateway import Gateway
 from glance_lite.layer import Chain, Layer, Parts, link
 from glance_lite.maintenance.cacher import Cacher
-from glance_lite.maintenance.expiry import Expiry
 from glance_lite.maintenance.importer import Importer
 from glance_lite.maintenance.jobs import Jobs
-from glance_lite.maintenance.scrubber import Scrubber
+from glance_lite.maintenance.keeper import Keeper
 from glance_lite.maintenance.sweeper import Sweeper
 from glance_lite.maintenance.ticker import Job, Ticker
 from glance_lite.policy.enforcer import Enforcer
@@ -50,26 +49,26 @@ class Service:
             self.chain: Chain = link(self.layers)
             inner = self.chain.inner
             self.importer = Importer(conf, inner, parts.wake)
+            self.keeper = Keeper(conf, inner)
             self.jobs = Jobs(conf, inner, parts.wake_jobs)
             sweeper = Sweeper(conf, inner)
             vital = [
                 sweeper.heartbeat,
+                self.keeper.heartbeat,
                 Job('look at the stores', LOOK_AT_STORES, self.gateway.look_after),
             ]
             jobs = [
                 *vital,
                 sweeper.sweeping,
                 *self.importer.jobs,
-                *Scrubber(conf, inner).jobs,
-                *Expiry(inner).jobs,
                 *Cacher(conf, inner, self.gateway.cache).jobs,
-                Job('look at the stores', LOOK_AT_STORES, self.gateway.look_after),
             ]
             for layer in self.layers:
                 if layer.acts():
                     jobs += layer.jobs()
             self._ticker = Ticker(jobs)
             self._job_ticker = Ticker((*self.jobs.jobs, self.jobs.cleaning))
+            self._duty_ticker = Ticker(self.keeper.jobs)
             self._vital = Ticker(vital)
 
     def start(self) -> None:
@@ -86,11 +85,14 @@ class Service:
     def start_background(self, imports: bool | None = None) -> None:
         """Set the background work going: after `start`, in a process that does not fork.
 
-        `imports`: whether it does imports; None: as the configuration has it for the API.
+        `imports`: whether it does imports and duties; None: as the configuration has it for the
+        API.
         """
         self._ticker.start()
         if self.conf.task.api_runs_jobs if imports is None else imports:
             self._job_ticker.start()
+        if self.conf.maintenance.run_duties if imports is None else imports:
+            self._duty_ticker.start()
 
     @contextlib.contextmanager
     def _naming_files(self) -> Iterator[None]:
@@ -103,6 +105,8 @@ class Service:
     def stop(self) -> None:
         self._ticker.stop()
         self._job_ticker.stop()
+        self._duty_ticker.stop()
+        self.keeper.stop()
         for layer in self.layers:
             layer.stop()
 

@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from oslo_config import cfg
 
+from glance_lite.cmd import placements
 from glance_lite.cmd.output import Output, human
 from glance_lite.cmd.progress import Bar
 from glance_lite.context import service_context
@@ -21,6 +22,8 @@ from glance_lite.service import Service
 #: How many rows are asked for at a time.
 PAGE = 1000
 
+BACKGROUND = 'only note it; the duty "place" does it'
+
 AddCommand = Callable[[str, Callable[[cfg.ConfigOpts], int], str], argparse.ArgumentParser]
 
 
@@ -31,10 +34,12 @@ def add(command: AddCommand) -> None:
     copy = command('copy', copy_images, 'store the data of images in one more store')
     copy.add_argument('image', nargs='+', help='id of an image')
     copy.add_argument('--to', required=True, metavar='STORE', help='id of the store')
+    copy.add_argument('--in-background', action='store_true', help=BACKGROUND)
     move = command('evacuate', evacuate, 'move all data of a store to another one')
     move.add_argument('store', help='id of the store')
     move.add_argument('--to', metavar='STORE', help='where to (default: the default store)')
     move.add_argument('--dry-run', action='store_true', help='show what would be moved')
+    move.add_argument('--in-background', action='store_true', help=BACKGROUND)
 
 
 def holdings(service: Service) -> Iterator[Holding]:
@@ -92,6 +97,8 @@ def copy_images(conf: cfg.ConfigOpts) -> int:
     command, service, failed = conf.command, Service(conf), 0
     with service.running():
         images = [_image(service, image_id) for image_id in command.image]
+        if command.in_background:
+            return _note_all(service, command.format, images, {command.to: True})
         with Bar(sum(image.size or 0 for image in images), 'bytes') as bar:
             output = Output('images', command.format, bar.say)
             for image in images:
@@ -101,6 +108,20 @@ def copy_images(conf: cfg.ConfigOpts) -> int:
                 output.row(f'{image.id} {done}', image=image.id, problem=problem)
     output.end(f'{len(images) - failed} copied, {failed} not', failed=failed)
     return 1 if failed else 0
+
+
+def _note_all(
+    service: Service, form: str, images: Iterable[Image | Holding], stores: Mapping[str, bool]
+) -> int:
+    """Have it done in the background."""
+    placements.check(service.gateway, stores)
+    output, count = Output('images', form), 0
+    for image in images:
+        image_id = image.image_id if isinstance(image, Holding) else image.id
+        placements.note(service, output, image_id, stores)
+        count += 1
+    output.end(f'{count} images noted', noted=count)
+    return 0
 
 
 def _tried(service: Service, image_id: str, to: str, bar: Bar) -> str | None:
@@ -137,6 +158,10 @@ def evacuate(conf: cfg.ConfigOpts) -> int:
             for holding in holdings(service)
             if store_of(service.gateway, holding.location) == command.store
         ]
+        if command.in_background and not command.dry_run:
+            movable = (holding for holding in there if _why_not(holding) is None)
+            stores = {to: True, command.store: False}
+            return _note_all(service, command.format, movable, stores)
         # Each is read, written and read again.
         with Bar(2 * sum(holding.size or 0 for holding in there), 'bytes') as bar:
             output = Output('images', command.format, bar.say)

@@ -11,7 +11,7 @@ from oslo_config import cfg
 
 from glance_lite import conf as configuration
 from glance_lite import drawing, logs, pipeline
-from glance_lite.cmd import cache, metadefs, policy, quota, stores
+from glance_lite.cmd import cache, maintenance, metadefs, policy, quota, stores
 from glance_lite.db import admin, engine, outbox
 from glance_lite.errors import GlanceLiteError
 from glance_lite.service import Service
@@ -66,6 +66,7 @@ def _commands(parsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> N
             help=f'at most so many rows, -1 for all (default: {ROWS})',
         )
     stores.add(parsers)
+    maintenance.add(parsers)
     cache.add(parsers)
     events = parsers.add_parser('outbox', help='events that are to be sent').add_subparsers(
         dest='outbox_command', required=True

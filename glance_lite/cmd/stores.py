@@ -9,7 +9,7 @@ from collections.abc import Callable
 
 from oslo_config import cfg
 
-from glance_lite.cmd import copies, orphans
+from glance_lite.cmd import audit, copies, orphans, placements
 from glance_lite.cmd.output import Output, add_format, human
 from glance_lite.cmd.progress import Bar
 from glance_lite.cmd.store_check import Check
@@ -54,6 +54,8 @@ def add(parsers: argparse._SubParsersAction[argparse.ArgumentParser]) -> None:
         help='remove what belongs to images that do not exist any more; all else stays',
     )
     copies.add(command)
+    audit.add(command)
+    placements.add(command)
 
 
 # --- list, check

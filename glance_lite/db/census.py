@@ -10,6 +10,7 @@ import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
 from glance_lite.db import tables
+from glance_lite.db.clock import db_now
 from glance_lite.layer import Metric
 
 #: Seconds for which a count of images is good enough: it reads all rows, by no index.
@@ -34,6 +35,14 @@ _USAGE: Mapping[str, tuple[str, tuple[str, ...]]] = {
     ),
 }  # fmt: skip
 
+_DUTIES = sa.select(
+    tables.duties.c.name, tables.duties.c.ended, tables.duties.c.problem, db_now().label('now')
+).where(tables.duties.c.ended.is_not(None))
+
+_QUARANTINE = sa.select(tables.quarantine.c.fault, sa.func.count()).group_by(
+    tables.quarantine.c.fault
+)
+
 _SUMS = sa.select(
     *(
         sa.func.coalesce(sa.func.sum(tables.usage.c[name]), 0).label(name)
@@ -56,6 +65,7 @@ class Census:
             *self._operations(connection),
             *self._by_status(connection),
             *self._usage(connection),
+            *self._upkeep(connection),
         ]
 
     @staticmethod
@@ -64,6 +74,18 @@ class Census:
         for kind, state, count in connection.execute(_OPERATIONS):
             labels = {'kind': kind, 'state': state}
             yield Metric('glance_lite_operations_in_progress', text, count, labels)
+
+    @staticmethod
+    def _upkeep(connection: Connection) -> Iterator[Metric]:
+        for row in connection.execute(_DUTIES):
+            labels, age = {'duty': row.name}, (row.now - row.ended).total_seconds()
+            text = 'Seconds since the last run of a duty ended, on whichever host.'
+            yield Metric('glance_lite_duty_age_seconds', text, max(0.0, age), labels)
+            text = '1: the last run of a duty failed.'
+            yield Metric('glance_lite_duty_failed', text, row.problem is not None, labels)
+        for fault, count in connection.execute(_QUARANTINE):
+            text = 'Copies that the auditor found to be bad.'
+            yield Metric('glance_lite_bad_copies', text, count, {'fault': fault})
 
     def _by_status(self, connection: Connection) -> Iterator[Metric]:
         if time.monotonic() >= self._due:

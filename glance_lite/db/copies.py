@@ -6,7 +6,7 @@ from __future__ import annotations
 from sqlalchemy.engine import Connection
 
 from glance_lite.context import RequestContext
-from glance_lite.db import operations, orphans, riders, rows, tables, usage
+from glance_lite.db import audits, operations, orphans, riders, rows, tables, usage
 from glance_lite.errors import Conflict, Gone, ImageNotFound
 from glance_lite.model import WITH_DATA, Holding, Image, Operation, Stored
 from glance_lite.process import Process
@@ -48,13 +48,18 @@ def commit(connection: Connection, claim: Operation, stored: Stored) -> Image:
         before = rows.load(connection, claim.image_id, None)
         if before is None:
             raise ImageNotFound(claim.image_id)
-        there = {found.url for found in before[0].locations}
-        names = {found.store for found in before[0].locations if found.store}
-        if stored.url in there or stored.store in names:
+        good = [found for found in before[0].locations if found.good]
+        names = {found.store for found in good if found.store}
+        if stored.store in names or any(stored.url == found.url for found in good):
             raise Conflict(f'The image has a copy in store {claim.store} by now')
         if not operations.end(connection, claim):
             raise Gone('The copy took too long and was given up')
-        operations.insert_location(connection, claim.image_id, stored)
+        again = next((found for found in before[0].locations if found.url == stored.url), None)
+        if again is None:
+            operations.insert_location(connection, claim.image_id, stored)
+        else:
+            # Where data was missing there is some again, under the same name.
+            audits.release(connection, again.id)
     found = rows.load(connection, claim.image_id, None)
     if found is None:
         raise ImageNotFound(claim.image_id)

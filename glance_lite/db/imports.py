@@ -70,7 +70,8 @@ def relocate(
 ) -> Operation:
     """Change an image with its locations. `Conflict`, `LimitExceeded`."""
     before = rows.fetch_locked(connection, ctx, image_id)
-    if tuple(found.id for found in before.locations) != relocation.expected:
+    # What is in quarantine is not shown, and no step names it.
+    if tuple(found.id for found in before.locations if found.good) != relocation.expected:
         raise Conflict('The locations of the image have just been changed by somebody else')
     sealing.check_readable(found for found in before.locations if found.id in relocation.drop)
     with usage.counted(connection, image_id, *image_rows.owners(before, changes)):

@@ -45,6 +45,17 @@ def list_locations(connection: Connection, after: int, count: int) -> tuple[Loca
     return found
 
 
+def list_locations_of(connection: Connection, image_ids: Sequence[str]) -> tuple[Location, ...]:
+    """Locations of some images whose data somebody may want."""
+    wanted = sa.select(locations.id, locations.value, locations.meta_data, locations.status).where(
+        locations.image_id.in_(image_ids),
+        sa.or_(locations.deleted == sa.false(), locations.status == DEFERRED),
+    )
+    found = tuple(location_of(connection, row) for row in connection.execute(wanted))
+    sealing.check_readable(found)
+    return found
+
+
 def find_vanished(connection: Connection, image_ids: Sequence[str]) -> frozenset[str]:
     """Ids without an image, or of a deleted one. Not those that an operation is at work on."""
     needed = sa.union(

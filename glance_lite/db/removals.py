@@ -18,9 +18,17 @@ from glance_lite.context import RequestContext
 from glance_lite.db import images as image_rows
 from glance_lite.db import imports, operations, outbox, parts, riders, rows, sealing, tables, usage
 from glance_lite.db.clock import db_now
-from glance_lite.errors import Conflict, Forbidden, NotFound
+from glance_lite.errors import Conflict, Forbidden, ImageNotFound, NotFound
 from glance_lite.imports.jobs import LOCK
-from glance_lite.model import DEFERRED, WITH_DATA, Image, Location, Operation, status_when_deleted
+from glance_lite.model import (
+    DEFERRED,
+    QUARANTINED,
+    WITH_DATA,
+    Image,
+    Location,
+    Operation,
+    status_when_deleted,
+)
 from glance_lite.notify.events import Notice
 from glance_lite.process import Process
 
@@ -93,7 +101,12 @@ def _hide(
     connection.execute(
         sa.update(tables.image_locations)
         .where(locations.image_id == image_id, locations.deleted == sa.false())
-        .values(status=sa.case((locations.status == 'active', status), else_='deleted'), **gone)
+        .values(
+            status=sa.case(
+                (locations.status.in_(('active', QUARANTINED)), status), else_='deleted'
+            ),
+            **gone,
+        )
     )
     for table in _WITH_IMAGE:
         live = sa.and_(table.c.image_id == image_id, table.c.deleted == sa.false())
@@ -167,6 +180,35 @@ def _deferred_locations(connection: Connection, image_id: str) -> tuple[Location
     )
 
 
+def restore(connection: Connection, image_id: str) -> Image:
+    """A deferred image is active again, with all that was deleted with it.
+
+    `ImageNotFound`. `Conflict`: it is not deferred, or its data is being removed.
+    """
+    row = connection.execute(
+        sa.select(images.status, images.deleted_at).where(images.id == image_id).with_for_update()
+    ).first()
+    if row is None:
+        raise ImageNotFound(image_id)
+    back: dict[str, Any] = {'deleted': False, 'deleted_at': None, 'updated_at': rows.utcnow()}
+    with usage.counted(connection, image_id):
+        if not _change_deferred(connection, image_id, DEFERRED, status='active', **back):
+            raise Conflict(f'The image {image_id} is {row.status}, and not {DEFERRED}')
+        connection.execute(
+            sa.update(tables.image_locations)
+            .where(locations.image_id == image_id, locations.status == DEFERRED)
+            .values(status='active', **back)
+        )
+        for table in _WITH_IMAGE:
+            # What was deleted before the image stays so. Glance writes its time first.
+            with_it = sa.and_(table.c.image_id == image_id, table.c.deleted_at >= row.deleted_at)
+            connection.execute(sa.update(table).where(with_it).values(**back))
+    loaded = rows.load(connection, image_id, None)
+    if loaded is None:
+        raise ImageNotFound(image_id)
+    return loaded[0]
+
+
 def claim_location(
     connection: Connection,
     ctx: RequestContext,
@@ -181,7 +223,7 @@ def claim_location(
     chosen = tuple(found for found in image.locations if found.id == location_id)
     if not chosen:
         raise NotFound('The image has no such location')
-    if len(image.locations) == 1:
+    if not any(found.good for found in image.locations if found.id != location_id):
         raise Forbidden('The last copy of an image cannot be removed; delete the image instead')
     now = rows.utcnow()
     with usage.counted(connection, image_id, image.owner):

@@ -21,7 +21,7 @@ from sqlalchemy.engine import Connection
 from glance_lite.db import sealing, tables
 from glance_lite.db.statements import Direct, Statement
 from glance_lite.errors import ImageNotFound
-from glance_lite.model import EMPTY, Image, Location
+from glance_lite.model import EMPTY, QUARANTINED, Image, Location
 
 if TYPE_CHECKING:
     from glance_lite.context import RequestContext
@@ -56,7 +56,7 @@ _text = functools.partial(sa.cast, type_=sa.Text)
 
 
 def parts(where: Any, *, of_image: bool = False) -> list[sa.Select[Any]]:
-    """Branches for live properties, tags and active locations: kind, image, id, key, value, meta.
+    """Branches for live properties, tags and locations: kind, image, id, key, value, meta.
 
     `where` makes the condition from a table's ``image_id`` column. `of_image` fills up with
     NULL to the columns of an image.
@@ -72,7 +72,8 @@ def parts(where: Any, *, of_image: bool = False) -> list[sa.Select[Any]]:
         chosen = [c[name] if name else sa.null() for name in columns]
         condition = sa.and_(where(c.image_id), c.deleted == sa.false())
         if kind == LOCATION:
-            condition = sa.and_(condition, c.status == 'active')
+            served = sa.or_(c.status == 'active', c.status == QUARANTINED)
+            condition = sa.and_(condition, served)
         result.append(
             sa.select(sa.literal_column(str(kind)), c.image_id, c.id, *chosen, *fill).where(
                 condition

@@ -386,6 +386,65 @@ outbox_sender = sa.Table(
     **_MYSQL,
 )
 
+#: One row a duty of maintenance: who does it, and what came of it the last time. Times are the
+#: database's.
+duties = sa.Table(
+    'gl_duties',
+    own,
+    Column('name', String(64), primary_key=True),
+    Column('holder', String(64)),  # NULL: nobody
+    Column('host', String(255)),
+    Column('boot_id', String(36)),
+    Column('pid', Integer),
+    Column('began', DateTime, nullable=False),
+    Column('heartbeat', DateTime, nullable=False),
+    Column('ended', DateTime),  # NULL: no run has come to its end yet
+    Column('result', Text),  # JSON
+    Column('problem', Text),  # NULL: the last run did not fail
+    **_MYSQL,
+)
+
+#: Copies that an auditor found not to be as they should be. They are not served as long as the row
+#: in image_locations is `model.QUARANTINED`.
+quarantine = sa.Table(
+    'gl_quarantine',
+    own,
+    Column('location_id', Integer, primary_key=True, autoincrement=False),
+    Column('image_id', String(36), nullable=False),
+    Column('store', String(255)),
+    Column('shown', Text, nullable=False),  # the url without credentials
+    Column('fault', String(20), nullable=False),
+    Column('text', Text, nullable=False),
+    Column('since', DateTime, nullable=False),  # the database's clock
+    Index('gl_quarantine_image', 'image_id'),
+    **_MYSQL,
+)
+
+#: How far long work has come, for whoever carries it on.
+positions = sa.Table(
+    'gl_positions',
+    own,
+    Column('name', String(255), primary_key=True),
+    Column('position', Text, nullable=False),  # JSON
+    Column('at', DateTime, nullable=False),  # the database's clock
+    **_MYSQL,
+)
+
+#: In which stores an image is to be, and in which not, where that is not so yet.
+placements = sa.Table(
+    'gl_placements',
+    own,
+    Column('image_id', String(36), primary_key=True),
+    Column('store', String(255), primary_key=True),
+    Column('wanted', _bool('none'), nullable=False),
+    Column('since', DateTime, nullable=False),  # the database's clock
+    Column('due', DateTime, nullable=False),  # not to be tried before
+    Column('attempts', Integer, nullable=False),
+    Column('problem', Text),
+    Index('gl_placements_due', 'due'),
+    **_MYSQL,
+)
+
 #: Additional indexes on Glance's tables, for lists: name -> (table, columns). Columns behind ``id``
 #: are there so that rows of others are passed over within the index.
 INDEXES: dict[str, tuple[str, tuple[str, ...]]] = {

@@ -51,7 +51,7 @@ class Copies:
         if store.read_only:
             raise StoreReadOnly(f'Store {store_id} takes no data')
         store.health.admit()
-        if any(self.store_of(location) == store_id for location in image.locations):
+        if any(self.store_of(found) == store_id for found in image.locations if found.good):
             raise Conflict(f'Image {image.id} has a copy in store {store_id}')
 
     def store_of(self, location: Location) -> str | None:

@@ -3,11 +3,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import TYPE_CHECKING, Concatenate, ParamSpec, TypeVar
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING
 
 import sqlalchemy as sa
-from sqlalchemy.engine import Connection
 
 from glance_lite.db import (
     cached,
@@ -37,7 +36,8 @@ from glance_lite.db import (
     tasks as task_rows,
 )
 from glance_lite.imports.jobs import STAGE
-from glance_lite.layer import Layer, Metric, Parts, overrides
+from glance_lite.layer import Metric, Parts, overrides
+from glance_lite.layers.db_upkeep import Upkeep
 from glance_lite.process import Process
 
 if TYPE_CHECKING:
@@ -74,15 +74,9 @@ if TYPE_CHECKING:
     from glance_lite.stream import Upload
     from glance_lite.tasks import NewTask, Task, TaskPage, TaskQuery
 
-P = ParamSpec('P')
-T = TypeVar('T')
 
-
-class Database(Layer):
+class Database(Upkeep):
     """Reads and writes rows, and decides who may see which image."""
-
-    database: engine.Database
-    process: Process
 
     def __init__(self, parts: Parts) -> None:
         engine.database_url(parts.conf)  # a bad url stops the start
@@ -105,17 +99,6 @@ class Database(Layer):
     def metrics(self) -> Iterable[Metric]:
         """Operations under way, images by status, and what all projects use together."""
         return self.database.read(self._census.take)
-
-    def _write(
-        self,
-        ctx: RequestContext,
-        function: Callable[Concatenate[Connection, P], T],
-        *args: P.args,
-        **kwargs: P.kwargs,
-    ) -> T:
-        """One transaction. What was read for the request is no longer true."""
-        ctx.rows.clear()
-        return self.database.write(lambda connection: function(connection, *args, **kwargs))
 
     # --- images
 

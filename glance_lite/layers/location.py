@@ -36,6 +36,7 @@ from glance_lite.imports import board
 from glance_lite.imports.jobs import JOB, STAGE, STAGING, UNSTAGE
 from glance_lite.inspection import Inspector
 from glance_lite.layer import Metric, Parts, overrides
+from glance_lite.layers.audits import Audits
 from glance_lite.layers.caching import Caching
 from glance_lite.layers.callers import Callers
 from glance_lite.layers.copies import Copies
@@ -46,8 +47,10 @@ from glance_lite.layers.registration import Registration
 from glance_lite.model import FAILED_UPLOAD, RUNNING, Location, StoreInfo
 from glance_lite.relocation import plan
 from glance_lite.signatures import Signatures
+from glance_lite.updates.values import Hashed
 
 if TYPE_CHECKING:
+    from glance_lite.audit.values import Looked, Looking, Surveyed
     from glance_lite.context import RequestContext
     from glance_lite.copies import Copying, Verifying
     from glance_lite.imports.jobs import ImportRequest
@@ -63,6 +66,7 @@ if TYPE_CHECKING:
         Wanted,
     )
     from glance_lite.stream import Download, Upload
+    from glance_lite.updates.values import Hashing
 
 LOG = logging.getLogger(__name__)
 
@@ -88,6 +92,7 @@ class Locations(Caching):
         self._grants = Grants(parts.gateway)
         self._callers = Callers(parts.gateway.has_accounts)
         self._copies = Copies(parts.gateway, self._grants, self._algorithm)
+        self._audits = Audits(parts.gateway)
         self._delayed: bool = parts.conf.delayed_delete
         self._scrub_time: int = parts.conf.scrub_time
         self._wake = parts.wake
@@ -405,9 +410,10 @@ class Locations(Caching):
         image = self.next.peek(ctx, image_id)
         if image.status != 'active':
             raise Conflict(f'A copy of an image in status {image.status} cannot be removed')
-        if len(image.locations) == 1:
-            raise Forbidden('The last copy of an image cannot be removed; delete the image instead')
         there = [location for location in image.locations if location.store == store]
+        others = [found for found in image.locations if found.good and found not in there[:1]]
+        if len(image.locations) == 1 or not others:
+            raise Forbidden('The last copy of an image cannot be removed; delete the image instead')
         if not there:
             raise NotFound(f'Image {image_id} has no data in store {store}')
         self._remove(ctx, self.next.claim_location(ctx, image_id, there[0].id))
@@ -474,6 +480,19 @@ class Locations(Caching):
     def remove_copy(self, ctx: RequestContext, image_id: str, location_id: int) -> None:
         self._remove(ctx, self.next.claim_location(ctx, image_id, location_id))
 
+    def survey_stores(self, ctx: RequestContext) -> tuple[Surveyed, ...]:
+        return self._audits.survey()
+
+    def hash_data(self, ctx: RequestContext, hashing: Hashing) -> bool:
+        image = self.next.peek(ctx, hashing.image_id)
+        if image.os_hash_value is not None or not image.locations:
+            return False
+        digests = self._audits.hash(image, self._algorithm, hashing.told)
+        return self.next.set_digests(ctx, Hashed(image, digests))
+
+    def look_at_copy(self, ctx: RequestContext, looking: Looking) -> Looked:
+        return self._audits.look(looking)
+
     # --- what is done in the background
 
     def keep_alive(self, ctx: RequestContext) -> None:
@@ -511,16 +530,13 @@ class Locations(Caching):
         chosen = self._gateway.configured(store)
         # A driver that has not started makes sense of no url, and all would seem unwanted.
         chosen.run(chosen.driver.check)
-        wanted = orphans.wanted_keys(
-            chosen.driver, lambda after, count: self.next.list_locations(ctx, after, count)
-        )
-        return orphans.search(
+        search = orphans.Search(
             chosen.driver,
-            chosen.listing(),
-            min_age,
-            wanted,
+            lambda after, count: self.next.list_locations(ctx, after, count),
+            lambda ids: self.next.list_locations_of(ctx, ids),
             lambda ids: self.next.find_vanished(ctx, ids),
         )
+        return search.run(chosen.listing(), min_age)
 
     def remove_orphan(self, ctx: RequestContext, orphan: Orphan) -> bool:
         # Asked once more: since it was found an image may have been given this id.

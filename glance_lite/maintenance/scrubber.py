@@ -6,28 +6,52 @@ It takes over from Glance's glance-scrubber, and can work beside one: rows are t
 
 from __future__ import annotations
 
-from oslo_config import cfg
+import threading
+from collections.abc import Mapping
+from typing import ClassVar
 
 from glance_lite.context import service_context
-from glance_lite.maintenance.ticker import Job
-from glance_lite.operations import Operations
+from glance_lite.maintenance.duty import Duty, DutyParts, Turn
 
 
-class Scrubber:
-    """Takes one image after another as long as any is due. Nothing to do without the option."""
+class Scrub(Duty):
+    """Takes one image after another as long as any is due, ``scrub_pool_size`` at a time."""
 
-    def __init__(self, conf: cfg.ConfigOpts, inner: Operations) -> None:
-        """`inner` is the chain from ``location`` down."""
-        self._inner = inner
-        count = conf.scrub_pool_size if conf.delayed_delete else 0
-        self.jobs = tuple(
-            Job(f'scrub {number}', conf.maintenance.sweep_interval, self.run, at_once=True)
-            for number in range(count)
-        )
+    unit: ClassVar[str] = 'images'
 
-    def run(self) -> int:
+    def __init__(self, parts: DutyParts) -> None:
+        super().__init__(parts)
+        self.period = float(parts.conf.maintenance.sweep_interval)
+        self._pool: int = parts.conf.scrub_pool_size
+
+    def acts(self) -> bool:
+        return bool(self.conf.delayed_delete)
+
+    def run(self, turn: Turn) -> Mapping[str, int]:
         """How many were removed, or could not be."""
+        done: list[int] = []
+        failed: list[BaseException] = []
+
+        def work() -> None:
+            try:
+                done.append(self._scrub(turn))
+            except BaseException as ex:
+                failed.append(ex)
+
+        threads = [threading.Thread(target=work, daemon=True) for _ in range(self._pool - 1)]
+        for thread in threads:
+            thread.start()
+        work()
+        for thread in threads:
+            thread.join()
+        for ex in failed:
+            raise ex
+        return {'scrubbed': sum(done)}
+
+    def _scrub(self, turn: Turn) -> int:
         count = 0
-        while self._inner.scrub_next(service_context()):
+        turn.go_on()
+        while self.inner.scrub_next(service_context()):
             count += 1
+            turn.go_on(1)
         return count

@@ -64,7 +64,7 @@ from glance_lite.operations import OPERATIONS, is_inner, is_write
 from glance_lite.policy.enforcer import Enforcer
 from glance_lite.stream import Download, Upload
 from glance_lite.tasks import NewTask, Task, TaskPage, TaskQuery
-from glance_lite.testing import metadefs
+from glance_lite.testing import metadefs, upkeep
 
 #: What an upload brings and a download gives.
 DATA = b'neither long nor of any known format\n' * 3000
@@ -290,6 +290,7 @@ ANSWERS: dict[str, Callable[[str, RequestContext, dict[str, Any]], Any]] = {
     'tuple[int, int]': lambda name, ctx, asked: (1, len(DATA)),
     'frozenset[Key]': lambda name, ctx, asked: frozenset(),
     **metadefs.ANSWERS,
+    **upkeep.ANSWERS,
 }
 
 #: What an operation gives -> its type.
@@ -325,6 +326,7 @@ TYPES: dict[str, type | tuple[type, ...]] = {
     'tuple[int, int]': tuple,
     'frozenset[Key]': frozenset,
     **metadefs.TYPES,
+    **upkeep.TYPES,
 }
 
 
@@ -404,13 +406,14 @@ ARGUMENTS: dict[str, Callable[[str], Any]] = {
         f'memory://ram/{image_id}', 'ram', len(DATA), 'c' * 32, 'sha512', 'a' * 128
     ),
     **metadefs.ARGUMENTS,
+    **upkeep.ARGUMENTS,
 }
 
 
 def arguments_of(name: str, image_id: str) -> tuple[Any, ...]:
     """What the kit calls operation `name` with, after the context."""
     words = list(inspect.signature(OPERATIONS[name]).parameters)[2:]
-    special = metadefs.ARGUMENTS_OF.get(name, {})
+    special = metadefs.ARGUMENTS_OF.get(name) or upkeep.ARGUMENTS_OF.get(name, {})
     return tuple((special.get(word) or ARGUMENTS[word])(image_id) for word in words)
 
 

@@ -242,6 +242,19 @@ def test_images_are_counted_again_after_a_while(watched, monkeypatch):
         app.create()
 
 
+def test_duties_and_what_an_auditor_found(watched):
+    app = watched()
+    assert not [name for name in metrics(app) if name[0].startswith('glance_lite_duty')]
+    image = app.active(b'12345')
+    (app.directory / 'fast' / image['id']).write_bytes(b'1234')
+    app.active(b'whole')
+    app.service.keeper.run('audit')
+    found = metrics(app)
+    assert 0 <= found['glance_lite_duty_age_seconds', 'audit'] < 60
+    assert found['glance_lite_duty_failed', 'audit'] == 0
+    assert found['glance_lite_bad_copies', 'truncated'] == 1
+
+
 def test_what_projects_use_together(watched):
     """As totals: projects are no labels."""
     app = watched(default='user_storage_quota = 1MB')

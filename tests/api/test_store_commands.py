@@ -321,3 +321,101 @@ def test_at_a_terminal_there_is_a_bar(scene, image, monkeypatch):
     assert code == 0
     assert f'[{"#" * 40}] {len(DATA)}/{len(DATA)} bytes' in err
     assert '[' not in out
+
+
+# --- audit, quarantine
+
+
+def damage(scene, store, image_id):
+    file = scene.path(store) / image_id
+    file.write_bytes(b'x' + file.read_bytes()[1:])
+
+
+def test_an_audit_finds_and_repairs(scene, image):
+    """Told as lines and as a document; a copy in quarantine is neither served nor shown."""
+    whole = scene.image('fast')
+    assert scene.store('audit', '--rate', '0')[:2] == (
+        0, '2 copies looked at, 0 could not be; 0 faults\n',
+    )  # fmt: skip
+    assert scene.store('copy', image, '--to', 'fast')[0] == 0
+    damage(scene, 'fast', image)
+    code, out, _ = scene.store('audit', 'fast')
+    first, last = out.splitlines()
+    assert code == 1 and last == '2 copies looked at, 0 could not be; 1 faults'
+    assert first.startswith(f'damaged     {image}  store fast  file://')
+    assert first.endswith('The sha512 is another one; in quarantine, another copy is served')
+    assert scene.show(image)['stores'] == 'cheap'
+    assert scene.download(image, 'fast') == DATA
+    (found,) = scene.json('quarantine', 'list')['copies']
+    assert (found['image'], found['store'], found['fault'], found['served']) == (
+        image, 'fast', 'damaged', False,
+    )  # fmt: skip
+    assert scene.store('quarantine', 'release', str(found['location']))[0] == 0
+    assert scene.store('quarantine', 'release', str(found['location']))[0] == 1
+    assert scene.show(image)['stores'] == 'cheap,fast'
+    found = scene.json('audit', '--repair', code=1)
+    (fault,) = found['faults']
+    assert (fault['fault'], fault['done']) == ('damaged', 'repaired from another copy')
+    assert (found['copies'], found['repaired'], found['damaged']) == (4, 1, 1)
+    assert scene.json('audit')['faults'] == []
+    assert sorted(scene.show(image)['stores'].split(',')) == ['cheap', 'fast']
+    for store in ('fast', 'cheap'):
+        assert scene.download(image, store) == DATA
+    assert scene.download(whole, 'fast') == DATA
+    assert scene.store('audit', 'nosuch')[0] == 1
+
+
+def test_duties_are_shown_and_done(scene):
+    code, out, _ = scene.run('maintenance', 'status')
+    assert code == 0 and 'scrub' in out and 'never ended' in out
+    assert scene.run('maintenance', 'run', 'audit', '--once')[:2] == (0, 'audit: nothing to do\n')
+    image_id = scene.image()
+    code, out, _ = scene.run('maintenance', 'run', 'audit', '--once', '--json')
+    (run,) = json.loads(out)['runs']
+    assert run['result'] == {'copies': 1, 'bytes': len(DATA)}
+    found = json.loads(scene.run('maintenance', 'status', '--json')[1])
+    states = {one['name']: one for one in found['duties']}
+    assert states['audit']['result'] == run['result'] and not states['audit']['on']
+    assert states['expire_tasks']['on'] and not states['scrub']['on']
+    code, _, err = scene.run('maintenance', 'run', 'nosuch', '--once')
+    assert code == 1 and 'There is no duty nosuch; there are audit, expire_tasks, ' in err
+    code, _, err = scene.run('maintenance', 'restore', image_id)
+    assert code == 1 and 'is active, and not pending_delete' in err
+
+
+def test_a_delete_is_taken_back(make_app, far, capsys, monkeypatch):
+    monkeypatch.setattr(logs, 'setup', lambda conf: None)
+    app = make_app(default='delayed_delete = true', stores=STORES.replace('FAR', str(far)))
+    scene = Scene(app, far, capsys)
+    image = scene.image('fast')
+    assert app.request('DELETE', f'/v2/images/{image}').status == 204
+    assert app.get(f'/v2/images/{image}').status == 404
+    assert scene.run('maintenance', 'restore', image)[:2] == (0, f'{image} is active again\n')
+    assert scene.download(image, 'fast') == DATA
+
+
+# --- in the background
+
+
+def test_images_are_placed_in_the_background(scene, image):
+    """Noted by three commands, and done by the duty."""
+    second, third = scene.image('cheap'), scene.image('fast')
+    said = scene.store('place', image, '--in', 'far', '--not-in', 'cheap')
+    assert said == (0, f'{image} is to be in far, is not to be in cheap\n', '')
+    assert scene.store('copy', second, '--to', 'far', '--in-background')[0] == 0
+    found = {one['image']: one['stores'] for one in scene.json('placements')['images']}
+    assert found == {image: {'far': True, 'cheap': False}, second: {'far': True}}
+    assert scene.show(image)['stores'] == 'cheap'
+    code, out, _ = scene.run('maintenance', 'run', 'place', '--once')
+    assert code == 0 and 'copied 2' in out and 'removed 1' in out
+    assert scene.show(image)['stores'] == 'far'
+    assert sorted(scene.show(second)['stores'].split(',')) == ['cheap', 'far']
+    assert scene.json('placements')['images'] == []
+    assert scene.json('evacuate', 'cheap', '--to', 'far', '--in-background')['noted'] == 1
+    assert scene.run('maintenance', 'run', 'place', '--once')[0] == 0
+    assert scene.files('cheap') == [] and scene.show(second)['stores'] == 'far'
+    assert scene.show(third)['stores'] == 'fast'
+    for image_id in (image, second):
+        assert scene.download(image_id, 'far') == DATA
+    for refused in (['--in', 'web'], ['--in', 'nosuch'], [], ['--in', 'far', '--not-in', 'far']):
+        assert scene.store('place', image, *refused)[0] == 1

@@ -5,7 +5,6 @@ from __future__ import annotations
 
 import pytest
 
-from glance_lite.maintenance.expiry import Expiry
 from tests.api.harness import ADMIN, BETA, OCTETS
 
 TASKS = '/v2/tasks'
@@ -83,7 +82,7 @@ def test_expired_tasks_are_deleted_in_the_background(make_app):
     app = make_app(more='[task]\ntask_time_to_live = 0')
     for _ in range(2):
         app.request('POST', TASKS, {'type': 'import', 'input': HTTP}, **ADMIN)
-    expiry = Expiry(app.service.chain.inner)
-    assert [job.name for job in expiry.jobs] == ['expiry of tasks']
-    assert expiry.expire() == 2
-    assert expiry.expire() == 0
+    keeper = app.service.keeper
+    assert 'duty expire_tasks' in [job.name for job in keeper.jobs]
+    assert keeper.run('expire_tasks') == {'expired': 2}
+    assert keeper.run('expire_tasks') == {'expired': 0}

@@ -6,7 +6,7 @@ import pytest
 from tests.plugins.environment import Environment
 
 #: Its tests run where it is installed.
-collect_ignore = ['acme-import', 'acme-layer', 'acme-store', 'vault-store']
+collect_ignore = ['acme-duty', 'acme-import', 'acme-layer', 'acme-store', 'vault-store']
 
 
 @pytest.fixture(scope='module')

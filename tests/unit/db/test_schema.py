@@ -17,8 +17,8 @@ from tests.unit.db.schema import describe
 RECORDED = json.loads((pathlib.Path(__file__).parent / 'glance33_schema.json').read_text())
 OUR_TABLES = {
     'gl_operations', 'gl_reservations', 'gl_usage', 'gl_failures', 'gl_outbox', 'gl_outbox_sender',
-    'gl_jobs', 'gl_copies',
-    'gl_alembic_version',
+    'gl_jobs', 'gl_copies', 'gl_alembic_version', 'gl_duties', 'gl_quarantine', 'gl_positions',
+    'gl_placements',
 }  # fmt: skip
 
 

@@ -4,11 +4,12 @@
 from __future__ import annotations
 
 import datetime
+import threading
 
 import pytest
 
 from glance_lite.errors import ImageNotFound, InUse, StoreUnavailable
-from glance_lite.maintenance.scrubber import Scrubber
+from glance_lite.maintenance.keeper import Keeper
 from glance_lite.maintenance.sweeper import Sweeper
 from tests.unit.db.helpers import age, rows, set_row
 from tests.unit.layers.conftest import admin, owner
@@ -23,7 +24,7 @@ def made(make):
 
 
 def scrub(made):
-    return Scrubber(made.parts.conf, made.chain.inner).run()
+    return Keeper(made.parts.conf, made.chain.inner).run('scrub')['scrubbed']
 
 
 def deleted(made, seconds=0, data=b'some data'):
@@ -59,15 +60,28 @@ def test_without_the_option_data_goes_at_once_and_nobody_searches(make):
     image = made.active()
     made.outer.delete_image(owner(), image.id)
     assert made.files() == []
-    assert Scrubber(made.parts.conf, made.chain.inner).jobs == ()
+    jobs = Keeper(made.parts.conf, made.chain.inner).jobs
+    assert 'duty scrub' not in [job.name for job in jobs]
 
 
 @pytest.mark.parametrize('count', [1, 3])
-def test_as_many_at_a_time_as_the_pool_has(make, count):
+def test_as_many_at_a_time_as_the_pool_has(make, count, monkeypatch):
     made = make('location, db', f'{DELAYED}scrub_pool_size = {count}\n')
-    jobs = Scrubber(made.parts.conf, made.chain.inner).jobs
-    assert len(jobs) == count
-    assert all(job.at_once for job in jobs)
+    (job,) = (
+        job for job in Keeper(made.parts.conf, made.chain.inner).jobs if job.name == 'duty scrub'
+    )
+    assert job.at_once
+    images = [deleted(made, 1100) for _ in range(6)]
+    together, driver = threading.Barrier(count), made.parts.gateway.stores['fast'].driver
+    remove = driver.delete
+
+    def delete(key):
+        together.wait(timeout=30)  # each waits for all the others
+        remove(key)
+
+    monkeypatch.setattr(driver, 'delete', delete)
+    assert job.run() == {'scrubbed': len(images)}
+    assert made.files() == []
 
 
 def test_a_copy_in_one_store_goes_at_once(made):
