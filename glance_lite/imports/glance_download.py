@@ -24,7 +24,8 @@ if TYPE_CHECKING:
     from glance_lite.context import RequestContext
     from glance_lite.imports.trusts import Borrowed
 
-INTERFACES = ('public', 'internal', 'admin')
+#: Characters of the name of an interface.
+LONGEST = 255
 #: Most bytes of what the other service says of the image.
 MOST = 1024 * 1024
 #: Names that are no custom properties, however the prefixes are set.
@@ -66,9 +67,9 @@ class GlanceDownload(ImportMethod):
         try:
             known = str(uuid.UUID(image_id))
         except ValueError:
-            raise Invalid('glance_image_id is not the id of an image') from None
-        if interface not in INTERFACES:
-            raise Invalid(f'glance_service_interface must be one of {", ".join(INTERFACES)}')
+            raise Invalid('The remote image id does not look like a UUID') from None
+        if not isinstance(interface, str) or len(interface) > LONGEST:
+            raise Invalid('glance_service_interface must be the name of an interface')
         return {
             'glance_region': region,
             'glance_image_id': known,

@@ -45,8 +45,7 @@ class Trusts:
         self._conf = conf
         self._group = group
         self._hours = hours
-        loading.register_session_conf_options(conf, group)
-        loading.register_auth_conf_options(conf, group)
+        _register(conf, group)
         try:
             self._auth = loading.load_auth_from_conf_options(conf, group)
             self._session = loading.load_session_from_conf_options(conf, group, auth=self._auth)
@@ -101,6 +100,23 @@ class Trusts:
             context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
             return context
         return ssl.create_default_context(cafile=own.cafile) if own.cafile else None
+
+
+def _register(conf: cfg.ConfigOpts, group: str) -> None:
+    """Options of a session and of its credentials.
+
+    The filter ``authtoken`` has some of the same names in its own group, and defines them in
+    another way: there its definitions count, whether it has been made already or not.
+    """
+    if group == 'keystone_authtoken':
+        from keystonemiddleware import opts
+
+        for _, options in opts.list_auth_token_opts():
+            conf.register_opts(options, group=group)
+    for option in loading.get_session_conf_options():
+        if option.dest not in conf[group]:
+            conf.register_opt(option, group=group)
+    loading.register_auth_conf_options(conf, group)
 
 
 class Borrowed:

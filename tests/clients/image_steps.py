@@ -298,8 +298,6 @@ def not_here(day: Day, check: Checks) -> None:
             return True
         return False
 
-    check('image stage', fails('image stage --file', day.file, queued))
-    check('image import', fails('image import --method glance-direct', queued))
     check('cached image list', fails('cached image list'))
     check('cached image queue', fails('cached image queue', queued))
     check('cached image delete', fails('cached image delete', queued))

@@ -16,6 +16,7 @@ import sys
 import warnings
 from collections.abc import Callable, Iterator
 from typing import Any
+from unittest import mock
 
 import glanceclient.shell
 import openstackclient.shell
@@ -57,9 +58,21 @@ def _forget() -> None:
             found._handle = None
 
 
+class _Terminal(io.StringIO):
+    """Where nobody types: from anything else the clients would read the data of an image."""
+
+    def isatty(self) -> bool:
+        return True
+
+
 def _run(main: Callable[[list[str]], Any], arguments: list[str]) -> Done:
     out, err = io.StringIO(), io.StringIO()
-    with _undone(), contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+    with (
+        _undone(),
+        contextlib.redirect_stdout(out),
+        contextlib.redirect_stderr(err),
+        mock.patch.object(sys, 'stdin', _Terminal()),
+    ):
         try:
             code = main(arguments)
         except SystemExit as ex:

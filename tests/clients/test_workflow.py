@@ -14,14 +14,21 @@ from collections.abc import Iterator
 import pytest
 
 from tests.backends import keystone
-from tests.clients import image_steps, metadef_steps
+from tests.clients import image_steps, import_steps, metadef_steps
 from tests.clients.workflow import Day
 from tests.servers import processes
 
 #: what the workflow has to look at, at least
 LEAST = 80
 
-STEPS = (*image_steps.STEPS, *metadef_steps.STEPS)
+STAGING = """
+[os_glance_staging_store]
+filesystem_store_datadir = {directory}/staging
+[os_glance_tasks_store]
+filesystem_store_datadir = {directory}/tasks
+"""
+
+STEPS = (*import_steps.STEPS, *image_steps.STEPS, *metadef_steps.STEPS)
 
 
 @pytest.fixture
@@ -35,6 +42,7 @@ def day(tmp_path, monkeypatch) -> Iterator[Day]:
         tmp_path / 'glance',
         flavor='keystone',
         default='show_multiple_locations = true',
+        stores=processes.TWO_STORES + STAGING,
         more=region.authtoken(memcached_servers=keystone.memcached()),
     )
     with processes.api(made) as server:

@@ -16,6 +16,7 @@ from tests.matrix.seeds import Seeds
 
 #: What locations in an image need, and the stores for them; for Glance as well.
 LOCATIONS = '\nshow_multiple_locations = true\n'
+STAGING = '[os_glance_staging_store]\nfilesystem_store_datadir = {directory}/staging\n'
 FILES, AND_WEB = 'cheap:file', 'cheap:file,web:http'
 
 
@@ -24,10 +25,11 @@ def glance_lite(
     directory: pathlib.Path, defaults: str = 'new', default: str = 'allow_anonymous_access = true'
 ) -> Iterator[tuple[Send, Seeds]]:
     """The whole application, and its seeds."""
+    (directory / 'staging').mkdir()
     app = App(
         directory,
         default=default + LOCATIONS,
-        stores=TWO_STORES.replace(FILES, AND_WEB),
+        stores=TWO_STORES.replace(FILES, AND_WEB) + STAGING,
         more=table.POLICIES[defaults],
     )
 

@@ -242,6 +242,30 @@ def _locations() -> list[Operation]:
     ]  # fmt: skip
 
 
+def _imports() -> list[Operation]:
+    """None is begun: what is asked for cannot be done, which only those are told who may ask."""
+    stage, ask, nobody = IMAGE + '/stage', IMAGE + '/import', 'of nobody, queued'
+    direct = {'method': {'name': 'glance-direct'}}
+    # Its data is there already.
+    copy = {'method': {'name': 'copy-image'}, 'stores': ['fast']}
+    return [
+        Operation('stage, queued', 'PUT', stage, 'data', OCTETS, image='queued'),
+        Operation('stage', 'PUT', stage, 'data', OCTETS),
+        Operation('stage, deactivated', 'PUT', stage, 'data', OCTETS, image='deactivated'),
+        Operation('stage, of nobody', 'PUT', stage, 'data', OCTETS, image=nobody),
+        Operation('import, queued', 'POST', ask, direct, image='queued'),
+        Operation('import', 'POST', ask, direct),
+        Operation('import, of nobody', 'POST', ask, direct, image=nobody),
+        Operation('import, no such method', 'POST', ask, {'method': {'name': 'no'}},
+                  image='queued'),
+        Operation('import to a store that is not there', 'POST', ask,
+                  {**direct, 'stores': ['nothing']}, image='queued'),
+        Operation('copy', 'POST', ask, copy),
+        Operation('copy, queued', 'POST', ask, copy, image='queued'),
+        Operation('copy, deactivated', 'POST', ask, copy, image='deactivated'),
+    ]  # fmt: skip
+
+
 def _tasks() -> list[Operation]:
     new = {'type': 'location_import', 'input': {}}
     return [
@@ -325,6 +349,6 @@ OPERATIONS = {
     one.name: one
     for one in (
         *_reads(), *_writes(), *_members(), *_of_nobody(), *_service(), *_locations(), *_tasks(),
-        *_metadefs(),
+        *_imports(), *_metadefs(),
     )
 }  # fmt: skip

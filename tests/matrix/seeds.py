@@ -18,6 +18,9 @@ IMAGE_ID = '11111111-2222-4333-8444-555555555555'
 DATA = b'data'
 NOW = '2020-01-01 10:00:00.000000'
 
+#: Where files of images are: two stores, and the staging area.
+STORES = ('fast', 'cheap', 'staging')
+
 TASK, NAMESPACE = 'task', 'namespace'
 #: name -> (status, stores that hold the data, further columns)
 STATES: dict[str, tuple[str, tuple[str, ...], dict[str, Any]]] = {
@@ -86,8 +89,8 @@ class Seeds:
             for table in (*TABLES, *self._own):
                 cursor.execute(f'DELETE FROM {table}')
             cursor.execute('COMMIT')
-        for store in ('fast', 'cheap'):
-            for file in (self._stores / store).iterdir():
+        for store in STORES:
+            for file in (self._stores / store).glob('*'):
                 file.unlink()
 
     def _insert(
@@ -127,8 +130,8 @@ class Seeds:
             self._connection.execute(f'SELECT * FROM {table} ORDER BY 1').fetchall()
             for table in (*TABLES, *self._own)
         ]
-        for store in ('fast', 'cheap'):
-            found.append(sorted(file.name for file in (self._stores / store).iterdir()))
+        for store in STORES:
+            found.append(sorted(file.name for file in (self._stores / store).glob('*')))
         return found
 
 
