@@ -192,6 +192,8 @@ class ImageConversion(ImportPlugin):
             LOG.info('qemu-img convert ended with %d: %s', ended.code, ended.errors)
             if 'too large' in ended.errors.lower():
                 raise LimitExceeded('The data is larger than it says it is, or than it may be')
+            if 'no space left' in ended.errors.lower():
+                raise LimitExceeded('There is no room for the converted data in the staging area')
             raise UnsupportedMedia(f'qemu-img could not convert the data to {self._target}')
 
 

@@ -142,8 +142,10 @@ class Sandbox:
             while process.poll() is None:
                 time.sleep(LOOK / 10)
             raise
-        if code == -signal.SIGXCPU or code == -signal.SIGKILL:
+        if code == -signal.SIGXCPU:
             raise LimitExceeded(f'The conversion took more than {limits.cpu} seconds of processor')
+        if code == -signal.SIGKILL:
+            raise LimitExceeded('The conversion took more memory or processor time than there is')
         if code == -signal.SIGXFSZ:
             raise LimitExceeded('The data is larger than it says it is')
         if code < 0:

@@ -333,6 +333,13 @@ def test_processor_time(box, tmp_path):
         run(box, 'while True: pass', tmp_path, cpu=1)
 
 
+def test_somebody_else_kills_it(box, tmp_path):
+    with pytest.raises(LimitExceeded, match='more memory or processor time than there is'):
+        run(box, 'import os; os.kill(os.getpid(), 9)', tmp_path)
+    with pytest.raises(UnsupportedMedia, match='broke the program'):
+        run(box, 'import os; os.abort()', tmp_path)
+
+
 def test_time(box, tmp_path):
     began = time.monotonic()
     with pytest.raises(LimitExceeded, match=r'0\.5 seconds'):
