@@ -10,8 +10,8 @@ from typing import Any
 import sqlalchemy as sa
 from sqlalchemy.engine import Connection
 
+from glance_lite.db import audits, rows, tables, usage
 from glance_lite.db import operations as protocol
-from glance_lite.db import rows, tables, usage
 from glance_lite.db.clock import db_now
 from glance_lite.model import WITH_DATA, Location
 from glance_lite.updates.values import Hashed, Placed, Placement
@@ -26,17 +26,20 @@ AGAIN, LONGEST = datetime.timedelta(minutes=1), datetime.timedelta(hours=6)
 #: Characters of a problem that are kept.
 SAID = 1000
 
-_HAS_DATA = sa.and_(images.deleted == sa.false(), images.status.in_(WITH_DATA))
 _LIVE = sa.and_(locations.deleted == sa.false(), locations.status == 'active')
 
 # --- hashes
 
 
 def list_unhashed(connection: Connection, after: str, count: int) -> tuple[str, ...]:
-    there = sa.exists(sa.select(locations.id).where(locations.image_id == images.id, _LIVE))
     wanted = (
         sa.select(images.id)
-        .where(images.id > after, _HAS_DATA, images.os_hash_value.is_(None), there)
+        .where(
+            images.id > after,
+            audits.with_data(),
+            images.os_hash_value.is_(None),
+            audits.count_locations(_LIVE) > 0,
+        )
         .order_by(images.id)
         .limit(count)
     )
@@ -89,7 +92,7 @@ def list_placed(connection: Connection, after: str, count: int) -> tuple[Placed,
             images.created_at,
             db_now().label('now'),
         )
-        .where(images.id > after, _HAS_DATA)
+        .where(images.id > after, audits.with_data())
         .order_by(images.id)
         .limit(count)
     )
@@ -122,8 +125,10 @@ def _stores(connection: Connection, ids: Sequence[str]) -> dict[str, set[str]]:
     """Image -> the stores that its locations say they are in. Urls are not looked at."""
     found: dict[str, set[str]] = {}
     if ids:
+        # PERF: as `audits.with_data`.
+        live = sa.case((_LIVE, 1), else_=0) == 1
         of = sa.select(locations.image_id, locations.meta_data)
-        for row in connection.execute(of.where(locations.image_id.in_(ids), _LIVE)):
+        for row in connection.execute(of.where(locations.image_id.in_(ids), live)):
             store = Location(0, '', rows.metadata(row.meta_data)).store
             if store is not None:
                 found.setdefault(row.image_id, set()).add(store)

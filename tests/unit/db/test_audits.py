@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import dataclasses
 
+import pytest
 import sqlalchemy as sa
 
 from glance_lite.audit.values import DAMAGED, Finding
@@ -195,3 +196,24 @@ def test_positions(db):
     db.set_position(context(), 'b', '1')
     db.set_position(context(), 'a', None)
     assert [row['name'] for row in rows(db, 'gl_positions')] == ['b']
+
+
+@pytest.mark.parametrize('engine_name', ['sqlite'], indirect=True)
+def test_pages_are_read_in_the_order_of_keys(db):
+    """However many images there are, and whatever the engine knows of them."""
+    sent = []
+
+    def on_execute(connection, cursor, statement, parameters, *rest):
+        sent.append((statement, parameters))
+
+    sa.event.listen(db.database.engine, 'before_cursor_execute', on_execute)
+    db.list_copies(context(), 0, 10)
+    db.list_dataless(context(), 'a', 10)
+    db.list_placed(context(), 'a', 10)
+    sa.event.remove(db.database.engine, 'before_cursor_execute', on_execute)
+    with db.database.engine.connect() as connection:
+        for statement, parameters in sent:
+            plan = connection.exec_driver_sql(f'EXPLAIN QUERY PLAN {statement}', parameters)
+            text = '\n'.join(row[3] for row in plan)
+            assert 'TEMP B-TREE' not in text and 'SCAN' not in text, text
+            assert 'ix_images_deleted' not in text, text
