@@ -101,10 +101,14 @@ class Board:
 
     def wait(self, seconds: float) -> list[Any]:
         """Notes that nobody has taken, as soon as there are any."""
+        from taskflow import exceptions
+
         found: list[Any] = []
         with self._surviving('looked for'):
             board = self._connected()
-            board.wait(timeout=seconds)
+            with contextlib.suppress(exceptions.NotFound):
+                board.wait(timeout=seconds)
+            # Some boards tell of nothing that was there before.
             found += board.iterjobs(only_unclaimed=True, ensure_fresh=True)
         return found
 

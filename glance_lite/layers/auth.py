@@ -112,6 +112,26 @@ class Auth(MetadefAuth):
         may_write(ctx)
         return self.next.remove_member(ctx, image_id, member_id)
 
+    def queue_for_cache(self, ctx: RequestContext, image_id: str) -> None:
+        may_write(ctx)
+        self.next.queue_for_cache(ctx, image_id)
+
+    def drop_from_cache(self, ctx: RequestContext, image_id: str, queue: bool | None) -> bool:
+        may_write(ctx)
+        return self.next.drop_from_cache(ctx, image_id, queue)
+
+    def clear_cache(self, ctx: RequestContext, queue: bool | None) -> int:
+        may_write(ctx)
+        return self.next.clear_cache(ctx, queue)
+
+    def clean_cache(self, ctx: RequestContext) -> int:
+        may_write(ctx)
+        return self.next.clean_cache(ctx)
+
+    def prune_cache(self, ctx: RequestContext) -> tuple[int, int]:
+        may_write(ctx)
+        return self.next.prune_cache(ctx)
+
     def create_task(self, ctx: RequestContext, task: NewTask) -> Task:
         may_write(ctx)
         return self.next.create_task(ctx, task)

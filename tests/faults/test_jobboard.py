@@ -97,6 +97,41 @@ def test_a_board_that_is_away(tmp_path):
             clean(made)
 
 
+@contextlib.contextmanager
+def etcd_server(directory: pathlib.Path, port: int):
+    if not shutil.which('etcd'):
+        if os.environ.get('CI'):
+            pytest.fail('etcd is missing')
+        pytest.skip('etcd is not installed')
+    url, peer = f'http://127.0.0.1:{port}', f'http://127.0.0.1:{free_port()}'
+    command = ['etcd', '--data-dir', directory / 'etcd', '--listen-client-urls', url]
+    command += ['--advertise-client-urls', url, '--listen-peer-urls', peer]
+    with (directory / 'etcd.log').open('wb') as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+    try:
+        until(lambda: 'ready to serve client' in (directory / 'etcd.log').read_text(), 'etcd')
+        yield process
+    finally:
+        process.terminate()
+        process.wait(30)
+
+
+@pytest.mark.parametrize('server', [redis_server, etcd_server])
+def test_a_note_is_taken_once(server, tmp_path):
+    port = free_port()
+    with server(tmp_path, port):
+        url = f'{server.__name__.partition("_")[0]}://127.0.0.1:{port}'
+        time.sleep(1)
+        one, other = (board.Board(board.settings(url)) for _ in range(2))
+        one.announce(7)
+        (note,) = one.wait(10)
+        (same,) = other.wait(10)
+        assert note.details == {'serial': 7}
+        with one.taken(note) as mine, other.taken(same) as theirs:
+            assert (mine, theirs) == (True, False)
+        assert one.wait(0.5) == other.wait(0.5) == []
+
+
 def test_urls():
     found = board.settings('redis://:s%40crt@cache.example:6380/2')
     assert found == {

@@ -50,6 +50,11 @@ def test_anonymous_callers_change_nothing(made, name):
         'update_member': (image.id, 'beta', 'accepted'),
         'remove_member': (image.id, 'beta'),
         'create_task': (NewTask('import', {}),),
+        'queue_for_cache': (image.id,),
+        'drop_from_cache': (image.id, None),
+        'clear_cache': (None,),
+        'clean_cache': (),
+        'prune_cache': (),
     }[name]
     with pytest.raises(Forbidden, match='Anonymous'):
         getattr(made.outer, name)(nobody(), *arguments)

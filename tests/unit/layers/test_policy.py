@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import pytest
 
+from glance_lite.cache.operations import CacheOperations
 from glance_lite.errors import Conflict, Forbidden, ImageNotFound, NotFound
 from glance_lite.layer import overrides
 from glance_lite.layers.policy import Policy
@@ -63,7 +64,9 @@ def snapshot(made, image):
 def test_every_operation_of_clients_is_asked_about():
     # What a project uses of its limits is its own, and there is no rule for it.
     asked = {name for name in OPERATIONS if not is_inner(name)} - {'list_usage'}
-    assert set(overrides(Policy)) == asked
+    # Handlers of the cache ask `admit`: the older routes have another rule for the same thing.
+    cache = {name for name, one in vars(CacheOperations).items() if hasattr(one, '__operation__')}
+    assert set(overrides(Policy)) == asked - cache
 
 
 @on_an_image
