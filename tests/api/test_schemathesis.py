@@ -24,7 +24,7 @@ from schemathesis.specs.openapi import checks as of_openapi
 from glance_lite.api import described, openapi
 from glance_lite.api.routes import TABLE
 from glance_lite.api.v2.patch import V20, V21
-from tests.api.harness import ADMIN, App
+from tests.api.harness import ADMIN, OCTETS, App
 from tests.sizes import FULL, full
 
 #: Requests in all.
@@ -46,7 +46,9 @@ PEOPLE: tuple[tuple[str | None, str], ...] = (
 )  # fmt: skip
 
 #: States that the image of an example may be in; None: the id is whatever was generated.
-STATES = ('queued', 'active', 'shared', 'public', 'deactivated', 'protected', 'deleted', None)
+STATES = (
+    'queued', 'staged', 'active', 'shared', 'public', 'deactivated', 'protected', 'deleted', None,
+)  # fmt: skip
 
 ACCEPTS = (None, 'application/json', 'text/html', 'text/plain', '*/*', 'garbage')
 
@@ -62,8 +64,16 @@ default_backend = fast
 filesystem_store_datadir = {directory}/fast
 [cheap]
 filesystem_store_datadir = {directory}/cheap
+[os_glance_staging_store]
+filesystem_store_datadir = {directory}/staging
 """
-SHOWN = 'show_multiple_locations = true\nshow_image_direct_url = true'
+SHOWN = """
+show_multiple_locations = true
+show_image_direct_url = true
+image_cache_dir = {directory}/cache
+worker_self_reference_url = http://image-1.example:9292
+enabled_import_methods = [glance-direct,web-download,copy-image]
+"""
 
 #: What is in each namespace: (part of its path, name).
 ITEMS = {'objects': 'o', 'properties': 'p', 'tags': 't', 'resource_types': 'R'}
@@ -118,9 +128,33 @@ STEPS = st.lists(
     ),
     max_size=4,
 )  # fmt: skip
+#: One field of several may be of a wrong kind.
+IMPORTS = st.fixed_dictionaries(
+    {
+        'method': st.one_of(
+            st.fixed_dictionaries(
+                {
+                    'name': st.sampled_from(
+                        ['glance-direct', 'web-download', 'copy-image', 'glance-download', 'no', 5]
+                    )
+                },
+                optional={'uri': URLS, 'glance_region': st.sampled_from(['x', None])},
+            ),
+            st.sampled_from(['glance-direct', None, {}]),
+        )
+    },
+    optional={
+        'stores': st.sampled_from(
+            [['fast'], ['fast', 'cheap'], ['web'], ['nowhere'], [], ['fast', 'fast'], [5], 'fast']
+        ),
+        'all_stores': st.sampled_from([True, False, 'yes']),
+        'all_stores_must_succeed': st.sampled_from([True, False, None]),
+    },
+)
 #: Bodies that a schema does not lead to, of those with something behind it.
 BODIES = {
     'POST /v2/images/{image_id}/locations': ('application/json', NEW),
+    'POST /v2/images/{image_id}/import': ('application/json', IMPORTS),
     'PATCH /v2/images/{image_id}': (V21, STEPS),
 }
 
@@ -140,6 +174,10 @@ class World:
         fields |= {'protected': True} if state == 'protected' else {}
         if state == 'queued':
             return str(app.create(color='red', tags=['a'], **fields)['id'])
+        if state == 'staged':
+            image_id = str(app.create(**fields)['id'])
+            app.request('PUT', f'/v2/images/{image_id}/stage', b'staged', kind=OCTETS)
+            return image_id
         if state == 'public':
             who = {'project': 'operators', 'roles': ADMIN['roles'], 'owner': 'alpha'}
             return str(app.create(visibility='public', **who, **fields)['id'])
@@ -189,7 +227,13 @@ def shares() -> dict[str, int]:
 
 @pytest.fixture(scope='module')
 def world(tmp_path_factory):
-    app = App(tmp_path_factory.mktemp('schemathesis'), default=SHOWN, stores=STORES)
+    directory = tmp_path_factory.mktemp('schemathesis')
+    app = App(
+        directory,
+        default=SHOWN.format(directory=directory),
+        stores=STORES,
+        flavor='trusted-auth+cachemanagement',
+    )
     app.service.gateway.stores['ram'].driver._held['data'] = b'some data', 0.0
     schema = schemathesis.openapi.from_wsgi('/openapi.json', app.wsgi)
     found = {}

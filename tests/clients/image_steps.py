@@ -8,7 +8,7 @@ import time
 
 import requests
 
-from tests.clients.shells import Refused
+from tests.clients import cache_steps
 from tests.clients.test_clients import table
 from tests.clients.workflow import BARE, RAW, Checks, Day
 
@@ -287,25 +287,7 @@ def schemas(day: Day, check: Checks) -> None:
     check('explain', 'os_hash_value' in day.alice.shell.glance('explain image'))
 
 
-def not_here(day: Day, check: Checks) -> None:
-    """What this service does without: the clients say so, and nothing breaks."""
-    shell, queued = day.alice.shell, day.made['queued']
-
-    def fails(command: str, *more: object) -> bool:
-        try:
-            shell.openstack(command, *more)
-        except Refused:
-            return True
-        return False
-
-    check('cached image list', fails('cached image list'))
-    check('cached image queue', fails('cached image queue', queued))
-    check('cached image delete', fails('cached image delete', queued))
-    check('cached image clear', fails('cached image clear'))
-    check('it is as it was', day.alice.image.get_image(queued).status, 'queued')
-
-
 STEPS = (
-    discovery, create, others, change, lists, sharing, visibilities, not_here, refusals, removal,
-    schemas,
+    discovery, create, others, change, lists, sharing, visibilities, *cache_steps.STEPS, refusals,
+    removal, schemas,
 )  # fmt: skip

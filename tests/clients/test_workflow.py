@@ -21,6 +21,12 @@ from tests.servers import processes
 #: what the workflow has to look at, at least
 LEAST = 80
 
+DEFAULT = """
+show_multiple_locations = true
+image_cache_dir = {directory}/cache
+worker_self_reference_url = http://127.0.0.1:{port}
+"""
+
 STAGING = """
 [os_glance_staging_store]
 filesystem_store_datadir = {directory}/staging
@@ -37,15 +43,15 @@ def day(tmp_path, monkeypatch) -> Iterator[Day]:
     monkeypatch.setenv('HOME', str(tmp_path))
     for name in [name for name in os.environ if name.startswith('OS_')]:
         monkeypatch.delenv(name)
-    region = keystone.cloud().region()
+    region, port = keystone.cloud().region(), processes.free_port()
     made = processes.settings(
         tmp_path / 'glance',
-        flavor='keystone',
-        default='show_multiple_locations = true',
+        flavor='keystone+cachemanagement',
+        default=DEFAULT.format(directory=tmp_path, port=port),
         stores=processes.TWO_STORES + STAGING,
         more=region.authtoken(memcached_servers=keystone.memcached()),
     )
-    with processes.api(made) as server:
+    with processes.api(made, port=port) as server:
         region.serves(server.url)
         yield Day(region, tmp_path, server)
         assert 'Traceback' not in server.text()

@@ -15,6 +15,10 @@ from tests.matrix.people import Person
 from tests.matrix.seeds import Seeds
 
 #: What locations in an image need, and the stores for them; for Glance as well.
+CACHE = """
+image_cache_dir = {directory}/cache
+worker_self_reference_url = http://image-1.example:9292
+"""
 LOCATIONS = '\nshow_multiple_locations = true\n'
 STAGING = '[os_glance_staging_store]\nfilesystem_store_datadir = {directory}/staging\n'
 FILES, AND_WEB = 'cheap:file', 'cheap:file,web:http'
@@ -28,7 +32,7 @@ def glance_lite(
     (directory / 'staging').mkdir()
     app = App(
         directory,
-        default=default + LOCATIONS,
+        default=default + LOCATIONS + CACHE.format(directory=directory),
         stores=TWO_STORES.replace(FILES, AND_WEB) + STAGING,
         more=table.POLICIES[defaults],
     )

@@ -266,6 +266,23 @@ def _imports() -> list[Operation]:
     ]  # fmt: skip
 
 
+def _cache() -> list[Operation]:
+    """With ``image_cache_dir``, on a host that has nothing in its cache."""
+    cache = '/v2/cache'
+    one = cache + '/<image>'
+    return [
+        Operation('cache', 'GET', cache, visibilities=NONE),
+        Operation('cache cleared', 'DELETE', cache, visibilities=NONE),
+        Operation('cache cleaned', 'POST', cache + '/clean', visibilities=NONE),
+        Operation('cache pruned', 'POST', cache + '/prune', visibilities=NONE),
+        Operation('cached', 'PUT', one, visibilities=TWO),
+        Operation('cached, queued', 'PUT', one, image='queued', visibilities=TWO),
+        Operation('cached, deactivated', 'PUT', one, image='deactivated', visibilities=TWO),
+        Operation('out of the cache', 'DELETE', one, visibilities=TWO),
+        Operation('where it is cached', 'GET', cache + '/nodes/<image>', visibilities=TWO),
+    ]
+
+
 def _tasks() -> list[Operation]:
     new = {'type': 'location_import', 'input': {}}
     return [
@@ -349,6 +366,6 @@ OPERATIONS = {
     one.name: one
     for one in (
         *_reads(), *_writes(), *_members(), *_of_nobody(), *_service(), *_locations(), *_tasks(),
-        *_imports(), *_metadefs(),
+        *_imports(), *_cache(), *_metadefs(),
     )
 }  # fmt: skip

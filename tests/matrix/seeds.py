@@ -18,8 +18,8 @@ IMAGE_ID = '11111111-2222-4333-8444-555555555555'
 DATA = b'data'
 NOW = '2020-01-01 10:00:00.000000'
 
-#: Where files of images are: two stores, and the staging area.
-STORES = ('fast', 'cheap', 'staging')
+#: Where files of images are: two stores, the staging area, the cache and its queue.
+STORES = ('fast', 'cheap', 'staging', 'cache', 'cache/queue')
 
 TASK, NAMESPACE = 'task', 'namespace'
 #: name -> (status, stores that hold the data, further columns)
@@ -43,7 +43,7 @@ MEMBERS = {
     ANOTHER: 'pending',
 }
 TABLES = (
-    'image_properties', 'image_tags', 'image_members', 'image_locations', 'images',
+    'cached_images', 'image_properties', 'image_tags', 'image_members', 'image_locations', 'images',
     'task_info', 'tasks', 'metadef_namespace_resource_types', 'metadef_resource_types',
     'metadef_objects', 'metadef_properties', 'metadef_tags', 'metadef_namespaces',
 )  # fmt: skip
@@ -90,8 +90,8 @@ class Seeds:
                 cursor.execute(f'DELETE FROM {table}')
             cursor.execute('COMMIT')
         for store in STORES:
-            for file in (self._stores / store).glob('*'):
-                file.unlink()
+            for file in self._files(store):
+                file.unlink(missing_ok=True)
 
     def _insert(
         self, cursor: sqlite3.Cursor, status: str, visibility: str, data: bool, more: dict[str, Any]
@@ -131,8 +131,12 @@ class Seeds:
             for table in (*TABLES, *self._own)
         ]
         for store in STORES:
-            found.append(sorted(file.name for file in (self._stores / store).glob('*')))
+            found.append(sorted(file.name for file in self._files(store)))
         return found
+
+    def _files(self, store: str) -> list[pathlib.Path]:
+        found = (self._stores / store).glob('*')
+        return [path for path in found if path.is_file() and not path.name.endswith('.db')]
 
 
 def _insert_task(cursor: sqlite3.Cursor) -> None:

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from tests.matrix import asking, table
-from tests.matrix.inside import AND_WEB, FILES, LOCATIONS, glance_lite
+from tests.matrix.inside import AND_WEB, CACHE, FILES, LOCATIONS, glance_lite
 from tests.matrix.operations import OPERATIONS
 from tests.matrix.people import Person
 from tests.matrix.seeds import Seeds
@@ -28,7 +28,11 @@ SETTINGS = 'allow_anonymous_access = true\n' + LOCATIONS
 @contextlib.contextmanager
 def glance(directory: pathlib.Path, defaults: str) -> Iterator[tuple[asking.Send, Seeds]]:
     """A Glance 33 that lets anonymous callers in, and its seeds."""
-    settings = SETTINGS + lite.make_stores(directory / 'stores').replace(FILES, AND_WEB)
+    settings = (
+        SETTINGS
+        + CACHE.format(directory=directory / 'stores')
+        + lite.make_stores(directory / 'stores').replace(FILES, AND_WEB)
+    )
     settings += f'[oslo_policy]\n{table.POLICIES[defaults]}'
     file = directory / 'glance.sqlite'
     url = f'sqlite:///{file}'
