@@ -69,6 +69,13 @@ def test_two_starts(tmp_path):
         octets = {'Content-Type': 'application/octet-stream'}
         path = f'/v2/images/{image_id}/file'
         assert requests.put(url + path, data=data, headers=octets, timeout=60).status_code == 204
+        # Whoever starts it may have no right to Glance's own directory.
+        fields = {'name': 'staged', 'disk_format': 'raw', 'container_format': 'bare'}
+        staged = requests.post(f'{url}/v2/images', json=fields, timeout=60).json()['id']
+        stage = f'{url}/v2/images/{staged}/stage'
+        assert requests.put(stage, data=data, headers=octets, timeout=60).status_code == 204
+        found = [file for file in (directory / 'staging').iterdir() if staged in file.name]
+        assert [file.read_bytes() for file in found] == [data]
         # Everybody is an administrator, so nobody else may reach it.
         assert listening(port) == {'127.0.0.1'}
     installed = STAMP.stat()
