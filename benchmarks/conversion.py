@@ -209,7 +209,17 @@ class Importer:
             said += [text for text in self._said(image_id) if text not in said]
             # Looks cost the service something: as many in a long import as in a short one.
             time.sleep(max(0.05, took / 50))
+        self._settle(image_id)
         return {'seconds': took, 'image': image, 'said': said, 'percents': percents(said)}
+
+    def _settle(self, image_id: str) -> None:
+        """Wait until the import has tidied up and let go of the image."""
+        deadline = time.monotonic() + 60
+        while time.monotonic() < deadline:
+            image = self._ask(200, 'GET', f'/images/{image_id}').json()
+            if not image.get('os_glance_import_task'):
+                return
+            time.sleep(0.1)
 
     def delete(self, image_id: str) -> None:
         self._ask(204, 'DELETE', f'/images/{image_id}')
@@ -292,6 +302,16 @@ def digest(kind: str, options: backends.Settings, name: str) -> str:
     return value.hexdigest()
 
 
+def left(staging: pathlib.Path) -> list[str]:
+    """Names of what is still staged some time after an import."""
+    deadline = time.monotonic() + 30
+    while names := sorted(path.name for path in staging.iterdir()):
+        if time.monotonic() > deadline:
+            break
+        time.sleep(0.1)
+    return names
+
+
 def faults(found: Figures, disk: Disk, stores: list[str]) -> list[str]:
     """What is not as it must be, in words."""
     image = found['image']
@@ -311,7 +331,9 @@ def faults(found: Figures, disk: Disk, stores: list[str]) -> list[str]:
         wrong.append(f'the percents went back: {found["percents"]}')
     if found['left']:
         wrong.append(f'left in the staging directory: {found["left"]}')
-    wrong += [f'{name} is {found[name]}' for name in ('seconds', 'cpu', 'memory') if found[name] <= 0]
+    wrong += [
+        f'{name} is {found[name]}' for name in ('seconds', 'cpu', 'memory') if found[name] <= 0
+    ]
     return wrong
 
 
@@ -338,7 +360,7 @@ def measure(
                     found = importer.run(image_id)
                 found['cpu'] = cpu(side.pids()) - before
                 found['memory'], found['qemu'] = memory.service, memory.qemu
-                found['left'] = sorted(path.name for path in (own / 'staging').iterdir())
+                found['left'] = left(own / 'staging')
                 found['digests'] = {
                     store: digest(*behind.stores[store], image_id) for store in args.stores
                 }
@@ -372,7 +394,7 @@ def run(args: argparse.Namespace, directory: pathlib.Path) -> dict[str, list[Fig
 
 
 def middle(rounds: list[Figures], key: str) -> float:
-    return statistics.median(one[key] for one in rounds)
+    return float(statistics.median(one[key] for one in rounds))
 
 
 def report(args: argparse.Namespace, figures: dict[str, list[Figures]]) -> None:
