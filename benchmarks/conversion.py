@@ -153,12 +153,16 @@ class Memory(threading.Thread):
         self.qemu = 0.0
 
     def run(self) -> None:
+        self._look()
         while not self._over.wait(LOOK):
-            pids = self._side.pids()
-            qemu = [pid for pid in pids if _name(pid) == 'qemu-img']
-            others = [pid for pid in pids if pid not in qemu]
-            self.service = max(self.service, servers.proportional(others))
-            self.qemu = max(self.qemu, servers.proportional(qemu))
+            self._look()
+
+    def _look(self) -> None:
+        pids = self._side.pids()
+        qemu = [pid for pid in pids if _name(pid) == 'qemu-img']
+        others = [pid for pid in pids if pid not in qemu]
+        self.service = max(self.service, servers.proportional(others))
+        self.qemu = max(self.qemu, servers.proportional(qemu))
 
     def __enter__(self) -> Memory:
         self.start()
