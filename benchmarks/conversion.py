@@ -33,7 +33,7 @@ from typing import Any
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[1]))
 
-from benchmarks import backends, fill, servers
+from benchmarks import backends, fill, servers, stored
 from tests.backends import databases
 from tests.peers import glance33, lite
 
@@ -251,59 +251,7 @@ def percents(said: list[str]) -> list[int]:
     return list(dict.fromkeys(found))
 
 
-# --- what is in the stores in the end
-
-
-def stored(kind: str, options: backends.Settings, name: str) -> Iterator[bytes]:
-    """The data of an image, from the backend itself."""
-    return {'file': _file, 'rbd': _rbd, 's3': _s3}[kind](options, name)
-
-
-def _file(options: backends.Settings, name: str) -> Iterator[bytes]:
-    with open(f'{options["filesystem_store_datadir"]}/{name}', 'rb') as data:
-        while chunk := data.read(8 * MIB):
-            yield chunk
-
-
-def _rbd(options: backends.Settings, name: str) -> Iterator[bytes]:
-    import rados
-    import rbd
-
-    cluster = rados.Rados(
-        conffile=options['rbd_store_ceph_conf'], rados_id=options['rbd_store_user']
-    )
-    with cluster, cluster.open_ioctx(options['rbd_store_pool']) as pool:
-        with rbd.Image(pool, name, snapshot='snap', read_only=True) as image:
-            for offset in range(0, image.size(), 8 * MIB):
-                yield image.read(offset, min(8 * MIB, image.size() - offset))
-
-
-def _s3(options: backends.Settings, name: str) -> Iterator[bytes]:
-    import boto3
-    from botocore.config import Config
-
-    client = boto3.client(
-        's3',
-        endpoint_url=options['s3_store_host'],
-        region_name='us-east-1',
-        aws_access_key_id=options['s3_store_access_key'],
-        aws_secret_access_key=options['s3_store_secret_key'],
-        verify=options['s3_store_cacert'] or None,
-        config=Config(s3={'addressing_style': 'path'}),
-    )
-    body = client.get_object(Bucket=options['s3_store_bucket'], Key=name)['Body']
-    yield from body.iter_chunks(8 * MIB)
-
-
-def digest(kind: str, options: backends.Settings, name: str) -> str:
-    """SHA-512 of the data of an image in a store, or what is wrong with it."""
-    value = hashlib.sha512()
-    try:
-        for chunk in stored(kind, options, name):
-            value.update(chunk)
-    except Exception as ex:
-        return f'{type(ex).__name__}: {ex}'
-    return value.hexdigest()
+# --- what there is in the end
 
 
 def left(staging: pathlib.Path) -> list[str]:
@@ -366,7 +314,7 @@ def measure(
                 found['memory'], found['qemu'] = memory.service, memory.qemu
                 found['left'] = left(own / 'staging')
                 found['digests'] = {
-                    store: digest(*behind.stores[store], image_id) for store in args.stores
+                    store: stored.digest(*behind.stores[store], image_id) for store in args.stores
                 }
                 found['wrong'] = faults(found, disk, args.stores)
                 importer.delete(image_id)
@@ -425,14 +373,15 @@ def report(args: argparse.Namespace, figures: dict[str, list[Figures]]) -> None:
         print('\nGlance took ' + ', '.join(
             f'{ratio(figures, key)} times the {what}' for key, what in
             (('seconds', 'time'), ('cpu', 'processor time'), ('memory', 'memory'))
-        ) + ' (median of the rounds, smallest to largest).')  # fmt: skip
+        ) + '.')  # fmt: skip
 
 
 def ratio(figures: dict[str, list[Figures]], key: str) -> str:
     """Glance's to ours, round by round."""
     pairs = zip(figures['glance'], figures['lite'], strict=True)
     each = [glance[key] / max(ours[key], 1e-6) for glance, ours in pairs]
-    return f'{statistics.median(each):.2f} ({min(each):.2f} to {max(each):.2f})'
+    spread = f' ({min(each):.2f} to {max(each):.2f})' if len(each) > 1 else ''
+    return f'{statistics.median(each):.2f}{spread}'
 
 
 # --- from the command line

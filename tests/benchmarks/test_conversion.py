@@ -11,7 +11,7 @@ import sys
 
 import pytest
 
-from benchmarks import conversion
+from benchmarks import conversion, stored
 from tests.backends import ceph, databases, radosgw
 from tests.peers import glance33
 from tests.sizes import FULL, full
@@ -99,9 +99,9 @@ def test_a_copy_too_many_or_too_few_is_a_fault():
 
 def test_the_data_of_a_store_is_read_from_the_store(tmp_path):
     options = {'filesystem_store_datadir': str(tmp_path)}
-    assert conversion.digest('file', options, 'image').startswith('FileNotFoundError')
+    assert stored.digest('file', options, 'image').startswith('FileNotFoundError')
     (tmp_path / 'image').write_bytes(b'')
-    assert conversion.digest('file', options, 'image').startswith('cf83e1357eefb8bd')
+    assert stored.digest('file', options, 'image').startswith('cf83e1357eefb8bd')
 
 
 @pytest.mark.skipif(shutil.which('qemu-img') is None, reason='qemu-img is not installed')
@@ -114,7 +114,7 @@ def test_the_disk_is_as_full_as_it_says(filled, tmp_path):
     subprocess.run(command, check=True)
     options = {'filesystem_store_datadir': str(tmp_path)}
     assert (tmp_path / 'image').stat().st_size == disk.size
-    assert conversion.digest('file', options, 'image') == disk.digest
+    assert stored.digest('file', options, 'image') == disk.digest
 
 
 def test_percents_are_read_from_messages():
