@@ -156,7 +156,7 @@ def test_the_known_key_is_warned_of(make_app, caplog):
 
 
 @pytest.mark.parametrize(
-    'target', ['nosuch://user:secret@host/', 'redis://user:secret@host/', 'no url']
+    'target', ['nosuch://user:secret@host/', 'mongodb://user:secret@host/', 'no url']
 )
 def test_where_nothing_can_be_sent_is_one_sentence(make_app, target, caplog):
     """And the string is not in the log, as it would be by osprofiler's own way to start."""

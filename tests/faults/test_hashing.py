@@ -18,6 +18,7 @@ from tests.faults.test_kills import SOON, Rows
 from tests.servers import processes
 from tests.servers.processes import until
 from tests.servers.test_servers import Caller, noise
+from tests.sizes import full
 
 pytestmark = pytest.mark.peer
 
@@ -46,7 +47,7 @@ def web(tmp_path_factory):
         yield web
 
 
-@pytest.fixture(params=['sqlite', 'postgresql'])
+@pytest.fixture(params=full(['postgresql'], ['sqlite', 'postgresql']))
 def url(request, tmp_path) -> Iterator[str]:
     databases.require(request.param)
     made = databases.create(request.param, tmp_path)

@@ -20,6 +20,7 @@ from tests.backends import databases, keystone
 from tests.peers import glance33, lite
 from tests.peers.lite import OCTETS, V21, Client, Who
 from tests.servers import processes
+from tests.sizes import full
 
 pytestmark = pytest.mark.peer
 
@@ -303,7 +304,7 @@ def add_tags(database: pathlib.Path, image_id: str, tags: list[str]) -> None:
 # --- on one database
 
 
-@pytest.fixture(scope='module', params=('postgresql', 'mysql'))
+@pytest.fixture(scope='module', params=full(('postgresql',), ('postgresql', 'mysql')))
 def together(request, tmp_path_factory):
     glance33.home()
     databases.require(request.param)

@@ -12,6 +12,7 @@ from tests.peers import glance33, lite
 from tests.peers.comparison import normal
 from tests.peers.lite import ADMIN, MEMBER, Client
 from tests.peers.metadef_rows import FULL, NAMESPACES, TYPES
+from tests.sizes import full
 
 pytestmark = pytest.mark.peer
 
@@ -101,7 +102,7 @@ def seen(url):
     return found
 
 
-@pytest.fixture(params=databases.ENGINES)
+@pytest.fixture(params=full(('postgresql',), databases.ENGINES))
 def site(request, tmp_path):
     databases.require(request.param)
     url = databases.create(request.param, tmp_path)

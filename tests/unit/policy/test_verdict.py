@@ -21,6 +21,7 @@ from glance_lite.policy.verdict import (
     nothing,
 )
 from glance_lite.testing.layers import caller
+from tests.sizes import full
 from tests.unit.layers import test_policy
 from tests.unit.layers.conftest import admin, beta, make, nobody, owner
 from tests.unit.layers.test_policy import OLD_DEFAULTS, ON_AN_IMAGE
@@ -70,7 +71,7 @@ def answer(made, ctx, image, name, arguments):
     return ALLOWED
 
 
-@pytest.mark.parametrize('text', ['', OLD_DEFAULTS], ids=['new', 'old'])
+@pytest.mark.parametrize('text', full([''], ['', OLD_DEFAULTS]), ids=full(['new'], ['new', 'old']))
 @pytest.mark.parametrize('rule', sorted(OPERATIONS))
 def test_a_verdict_is_what_the_layers_answer(make, rule, text):
     name, arguments = OPERATIONS[rule]
