@@ -19,7 +19,7 @@ from oslo_config import cfg
 
 from glance_lite import concurrency, store_config, strategies, stream
 from glance_lite.cache.cache import Cache
-from glance_lite.cache.reading import Reading
+from glance_lite.cache.reading import Open, Reading
 from glance_lite.errors import (
     BadStoreConfiguration,
     Invalid,
@@ -414,12 +414,9 @@ class Gateway:
         if not wanted.body:
             return Download(image, iter(()), total, offset, length, partial)
         reader: Reader | Reading | None = None
-
-        def read(offset: int, length: int) -> Reader:
-            return Reader(self, image, locations, total, offset, length, caller, may_send=False)
-
         if self.cache.serves:
-            reader = self.cache.open(image, offset, length, read)
+            past = self._past_cache(image, locations, total, caller)
+            reader = self.cache.open(image, offset, length, past)
         if reader is None:
             reader = Reader(self, image, locations, total, offset, length, caller)
         found = Download(image, reader, total, offset, length, partial, reader.sendfile)
@@ -433,11 +430,14 @@ class Gateway:
         locations, total = self.order(image.locations), image.size or 0
         if not locations:
             return False
-        return self.cache.fetch(
-            image,
-            lambda offset, length: Reader(
-                self, image, locations, total, offset, length, caller, may_send=False
-            ),
+        return self.cache.fetch(image, self._past_cache(image, locations, total, caller))
+
+    def _past_cache(
+        self, image: Image, locations: Sequence[Location], total: int, caller: Caller | None
+    ) -> Open:
+        """Where the cache reads what it has not."""
+        return lambda offset, length: Reader(
+            self, image, locations, total, offset, length, caller, may_send=False
         )
 
 

@@ -28,7 +28,6 @@ if TYPE_CHECKING:
     from glance_lite.gateway import Gateway
     from glance_lite.layers.grants import Grants
     from glance_lite.operations import Operations
-    from glance_lite.store import Caller
 
 LOG = logging.getLogger(__name__)
 
@@ -83,10 +82,6 @@ class Copies:
         """For the write of what was stored: a store may have to be told who reads it."""
         return self._grants.around(next, ctx, claim.image_id, (stored.location,))
 
-    def caller_of(self, image: Image) -> Caller | None:
-        """Who stores data of an image that nobody is waiting for."""
-        return self._callers.service(image.owner)
-
     def within(self, claim: Operation) -> Stored | None:
         """Copied by the backend itself; None: no location is in one that can."""
         image, store_id = claim.image, str(claim.store)
@@ -105,32 +100,51 @@ class Copies:
 
     def _through(self, claim: Operation, copying: Copying) -> Stored:
         """Read and written by this process; what is not what the image says is not kept."""
+        assert claim.image is not None
+        told = copying.told
+        return self.pour(claim, claim.image, lambda count, total: told(count), self.expect)
+
+    def pour(
+        self,
+        claim: Operation,
+        source: Image,
+        told: Callable[[int, int | None], None],
+        arm: Callable[[Upload, Image], None],
+    ) -> Stored:
+        """Read the data of `source`, and have the store of a claim write it.
+
+        `told` gets (bytes of a chunk, bytes of all or None); `arm` says what the data must be.
+        """
         image = claim.image
         assert image is not None
-        data = self._gateway.open(image, Wanted())
+        data = self._gateway.open(source, Wanted())
         chunks = iter(data)
 
         def read(size: int) -> bytes:
             chunk = next(chunks, b'')
-            copying.told(len(chunk))
+            told(len(chunk), data.total)
             return chunk
 
-        source = Upload(read, data.total)
-        source.caller = self._callers.service(image.owner)
-
-        def confirm() -> None:
-            if image.os_hash_value not in (None, source.os_hash_value):
-                raise StoreError(f'The data of image {image.id} is damaged where it was read')
-
+        upload = Upload(read, data.total)
+        upload.caller = self._callers.service(image.owner)
         try:
-            source.arm(image.os_hash_algo or self._algorithm, confirm=confirm, checksum=False)
-            return self._gateway.put(str(claim.store), claim.name, claim.spare, source)
+            arm(upload, image)
+            return self._gateway.put(str(claim.store), claim.name, claim.spare, upload)
         except StoreError as ex:
-            if source.left_behind:
+            if upload.left_behind:
                 raise StoreUnavailable(ex.message) from ex
             raise
         finally:
             data.close()
+
+    def expect(self, upload: Upload, image: Image) -> None:
+        """The data must be what the image says, where it says anything."""
+
+        def confirm() -> None:
+            if image.os_hash_value not in (None, upload.os_hash_value):
+                raise StoreError(f'The data of image {image.id} is damaged where it was read')
+
+        upload.arm(image.os_hash_algo or self._algorithm, confirm=confirm, checksum=False)
 
     def _compare(self, claim: Operation, location: Location) -> None:
         assert claim.image is not None

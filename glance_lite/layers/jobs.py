@@ -31,8 +31,7 @@ from glance_lite.errors import (
 from glance_lite.imports.jobs import DONE, FAILED, LOCK, STAGING, WAITING, Progress, Running, Step
 from glance_lite.imports.runner import Part, Runner
 from glance_lite.imports.workshop import TELL, StepWork
-from glance_lite.model import RESERVED_PREFIX, Location, Wanted
-from glance_lite.stream import Upload
+from glance_lite.model import RESERVED_PREFIX, Location
 
 if TYPE_CHECKING:
     from oslo_config import cfg
@@ -48,6 +47,7 @@ if TYPE_CHECKING:
     from glance_lite.model import Image, Operation, Stored
     from glance_lite.operations import Operations
     from glance_lite.signatures import Signatures
+    from glance_lite.stream import Upload
 
 LOG = logging.getLogger(__name__)
 
@@ -407,40 +407,20 @@ class JobRun:
             source = image.replace(locations=(there,), size=self._workshop.size(file))
         elif not image.locations:
             raise StoreError('The data of the import is gone from the staging area')
-        data = tools.gateway.open(source, Wanted())
-        chunks = iter(data)
-        total = data.total or 0
         count = 0
 
-        def read(size: int) -> bytes:
+        def told(more: int, total: int | None) -> None:
             nonlocal count
-            chunk = next(chunks, b'')
-            count += len(chunk)
+            count += more
             self._tell(str(part.store), count / total if total else 1.0)
-            return chunk
 
-        upload = Upload(read, data.total)
-        upload.caller = tools.copies.caller_of(image)
-        try:
-            self._arm(upload, image)
-            return tools.gateway.put(str(part.store), part.name, part.spare, upload)
-        except StoreError as ex:
-            if upload.left_behind:
-                raise StoreUnavailable(ex.message) from ex
-            raise
-        finally:
-            data.close()
+        return tools.copies.pour(part, source, told, self._arm)
 
     def _arm(self, upload: Upload, image: Image) -> None:
         """The first copy finds out what the data is; the others must be the same."""
         tools = self._tools
         if image.os_hash_value is not None:
-
-            def confirm() -> None:
-                if upload.os_hash_value != image.os_hash_value:
-                    raise StoreError(f'The data of image {image.id} is damaged where it was read')
-
-            upload.arm(image.os_hash_algo or tools.algorithm, confirm=confirm, checksum=False)
+            tools.copies.expect(upload, image)
             return
         upload.limit_to(tools.most, f'An image may have {tools.most} bytes at most')
         verifier = tools.signatures.verifier(self._ctx, image)
